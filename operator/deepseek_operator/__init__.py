@@ -1,0 +1,1 @@
+"""The controller: three resources in, Jobs, Deployments and routes out."""

@@ -1,0 +1,193 @@
+"""DeepSeekModel: weights, their proof, their variants."""
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from deepseek_operator.api.base import (
+    ApiModel,
+    CommonStatus,
+    DataSource,
+    Name,
+    PodSettings,
+    ShortName,
+    Storage,
+    rules,
+)
+
+ArchitectureName = Literal["DeepSeekV3", "DeepSeekV2", "Llama"]
+
+
+class TokenizerSpec(ApiModel):
+    """A byte-level BPE tokenizer, trained on text of yours."""
+
+    vocab_size: int = Field(
+        default=4096, ge=320, le=262144, description="Tokens, the 256 bytes and special tokens among them."
+    )
+    text: list[DataSource] = Field(min_length=1, max_length=16, description="The text it is trained on.")
+
+
+class ScratchSource(ApiModel):
+    """A new model with random weights."""
+
+    architecture: ArchitectureName = Field(
+        description="The family: DeepSeekV3, DeepSeekV2 (both with latent attention and experts) or Llama."
+    )
+    config: dict[str, Any] = Field(
+        default={},
+        max_length=64,
+        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+        description="Keys of the architecture's config.json, for example hidden_size and n_routed_experts; a key that the architecture lacks is refused. vocab_size comes from the tokenizer.",
+    )
+    tokenizer: TokenizerSpec = Field(description="How text becomes tokens.")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Of the random weights.")
+
+
+class TrainingRunSource(ApiModel):
+    """The export of a TrainingRun of this namespace."""
+
+    name: Name = Field(description="The TrainingRun.")
+    stage: ShortName | None = Field(default=None, description="One of its stages. Absent: the last.")
+
+
+class ModelSource(ApiModel):
+    """Where the weights come from: exactly one of the fields."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.scratch) != has(self.trainingRun)", "exactly one of scratch and trainingRun must be given")
+        )
+    )
+    scratch: ScratchSource | None = Field(default=None, description="A new model with random weights.")
+    training_run: TrainingRunSource | None = Field(default=None, description="What a TrainingRun made.")
+
+
+class QuantizationSpec(ApiModel):
+    """How a variant's weights are stored."""
+
+    scheme: Literal["int8"] = Field(
+        description="int8: weights only, symmetric, one scale for each output channel, experts included; embeddings, norms, routers and the output layer stay."
+    )
+    ignore: list[str] = Field(
+        default=[],
+        max_length=32,
+        description="Shell patterns of module names that stay as they are, for example model.layers.0.*.",
+    )
+
+
+class VariantSpec(ApiModel):
+    """One quantized form of the model, in a volume of its own."""
+
+    name: ShortName = Field(description="What services call it. `base` is taken by the unquantized weights.")
+    quantization: QuantizationSpec = Field(description="How it is made.")
+
+
+class EvaluationSpec(ApiModel):
+    """Perplexity of the base and of every variant on text that training has not seen."""
+
+    text: list[DataSource] = Field(min_length=1, max_length=16, description="The held-out text.")
+    context_length: int = Field(default=256, ge=16, le=131072, description="Tokens in one window.")
+    max_tokens: int | None = Field(
+        default=None, ge=64, description="Stop after so many tokens. Absent: all of the text."
+    )
+
+
+class DeepSeekModelSpec(ApiModel):
+    """What is wanted."""
+
+    source: ModelSource = Field(description="Where the weights come from.")
+    storage: Storage = Field(default=Storage(), description="The volumes; one for the base and one for each variant.")
+    variants: list[VariantSpec] = Field(
+        default=[],
+        max_length=16,
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+            **rules(("self.all(variant, variant.name != 'base')", "the name base is taken by the unquantized weights")),
+        },
+        description="Quantized forms, each made by a Job.",
+    )
+    evaluation: EvaluationSpec | None = Field(
+        default=None, description="What is measured of the base and of every variant."
+    )
+    jobs: PodSettings = Field(default=PodSettings(), description="The pods of this model's Jobs.")
+
+
+class ArchitectureStatus(ApiModel):
+    """What the weights are."""
+
+    name: str = Field(description="The class in config.json.")
+    parameters: int = Field(description="How many numbers they hold.")
+    layers: int
+    hidden_size: int
+    attention_heads: int = Field(description="Tensor parallelism must divide it.")
+    key_value_heads: int
+    routed_experts: int = 0
+    moe_intermediate_size: int = 0
+    vocab_size: int
+    context_length: int = Field(description="Longest context in tokens.")
+
+
+class ScoresStatus(ApiModel):
+    """Measured on the evaluation's text."""
+
+    perplexity: float = Field(description="For each token.")
+    bits_per_byte: float = Field(
+        description="Bits for each byte of text, to be compared across tokenizers and with compressors."
+    )
+    tokens: int = Field(description="Tokens scored.")
+
+
+class QuantizationStatus(ApiModel):
+    """What the quantization did."""
+
+    scheme: str
+    weight_bytes_before: int
+    weight_bytes_after: int
+    expert_bytes_before: int = 0
+    expert_bytes_after: int = 0
+
+
+class ArtifactStatus(ApiModel):
+    """One sealed artifact: the base or a variant."""
+
+    name: str = Field(description="`base`, or the variant's name.")
+    phase: Literal["Pending", "Working", "Ready", "Failed"] = Field(description="Where it stands.")
+    identity: str = Field(description="Of the work that makes it: its inputs, recipe and algorithm.")
+    claim: str = Field(description="The PersistentVolumeClaim that holds it.")
+    digest: str | None = Field(default=None, description="SHA-256 of its manifest.")
+    bytes: int | None = Field(default=None, description="Size of its files.")
+    dtype: str | None = Field(default=None, description="Of its weights.")
+    quantization: QuantizationStatus | None = Field(
+        default=None, description="Bytes before and after, of all weights and of the experts."
+    )
+    scores: ScoresStatus | None = Field(default=None, description="What the evaluation found.")
+    evaluation_identity: str | None = Field(default=None, description="Of the evaluation that found it.")
+    image: str | None = Field(default=None, description="The image that made it: provenance, not identity.")
+    seconds: float | None = Field(default=None, description="How long its Job took.")
+
+
+class Lineage(ApiModel):
+    """Where the base came from."""
+
+    source: str = Field(description="scratch/<architecture>, or trainingRun/<name>/<stage>.")
+    digest: str | None = Field(default=None, description="Of the source's manifest, where it has one.")
+
+
+class DeepSeekModelStatus(CommonStatus):
+    """What is."""
+
+    phase: (
+        Literal["Pending", "Building", "Publishing", "Quantizing", "Evaluating", "Ready", "Failed", "Terminating"]
+        | None
+    ) = Field(default=None, description="One word for people; programs read the conditions.")
+    digest: str | None = Field(default=None, description="SHA-256 of the base's manifest.")
+    size: str | None = Field(default=None, description="Of the base's files, for people.")
+    architecture: ArchitectureStatus | None = Field(default=None, description="What the weights are.")
+    artifacts: list[ArtifactStatus] = Field(
+        default=[],
+        max_length=17,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        description="The base, then every variant.",
+    )
+    lineage: Lineage | None = Field(default=None, description="Where the base came from.")

@@ -1,0 +1,101 @@
+"""Every name that others may rely on: group, kinds, labels, annotations, condition types, reasons."""
+
+GROUP = "deepseek-operator.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+MODEL = "DeepSeekModel"
+TRAINING = "TrainingRun"
+SERVICE = "InferenceService"
+PLURALS = {MODEL: "deepseekmodels", TRAINING: "trainingruns", SERVICE: "inferenceservices"}
+
+FIELD_MANAGER = "deepseek-operator"
+FINALIZER_IN_USE = f"{GROUP}/in-use"
+
+MAX_NAME = 40
+"""Longest name of a resource: with work, hash and attempt a pod's name still fits into a label."""
+
+
+class Label:
+    """Labels of children. A child is found by its owner's kind, name and, across namespaces, namespace."""
+
+    MANAGED_BY = "app.kubernetes.io/managed-by"
+    NAME = "app.kubernetes.io/name"  # what it is: the work, or "engine"
+    OWNER_KIND = f"{GROUP}/owner-kind"
+    OWNER_NAME = f"{GROUP}/owner-name"
+    OWNER_NAMESPACE = f"{GROUP}/owner-namespace"
+    OWNER_UID = f"{GROUP}/owner-uid"
+    WORK = f"{GROUP}/work"  # build, publish, quantize, evaluate, train
+    IDENTITY = f"{GROUP}/identity"  # first 32 digits of the work's identity
+    SUBJECT = f"{GROUP}/subject"  # which part of the owner: base, a variant, a stage
+
+
+MANAGED_BY = "deepseek-operator"
+SELECTOR = f"{Label.MANAGED_BY}={MANAGED_BY}"
+
+
+class Annotation:
+    """Annotations of children and, for RECONCILE, of resources."""
+
+    RECONCILE = f"{GROUP}/reconcile"  # change it to have a resource looked at now
+    APPLIED_HASH = f"{GROUP}/applied"  # of what was applied last: the planner's fast path
+    TEMPLATE_HASH = f"{GROUP}/template"  # of a Job's pod template: a failed Job is tried again when it changed
+    ATTEMPT = f"{GROUP}/attempt"
+
+
+class Condition:
+    """Types of conditions."""
+
+    READY = "Ready"  # always there: the summary
+    RECONCILING = "Reconciling"  # only when true
+    STALLED = "Stalled"  # only when true: nothing goes on until somebody changes something
+    ACQUIRED = "Acquired"  # model: the base revision is sealed and proven
+    VARIANTS_READY = "VariantsReady"  # model with variants
+    EVALUATED = "Evaluated"  # model with an evaluation
+    DELETION_BLOCKED = "DeletionBlocked"  # model: a service still runs on it
+    STAGES_COMPLETE = "StagesComplete"  # run
+    PROGRESS_REACHABLE = "ProgressReachable"  # false when a working pod does not answer
+    MODEL_READY = "ModelReady"  # service
+    ENGINE_READY = "EngineReady"  # service
+    ROUTED = "Routed"  # service: the gateway has its route
+
+
+class Reason:
+    """Reasons of conditions and events. CamelCase, stable, few."""
+
+    READY = "Ready"
+    PENDING = "Pending"
+    BUILDING = "Building"
+    PUBLISHING = "Publishing"
+    QUANTIZING = "Quantizing"
+    EVALUATING = "Evaluating"
+    TRAINING = "Training"
+    SUSPENDED = "Suspended"
+    COMPLETE = "Complete"
+    STARTING = "Starting"
+    ROLLING_OUT = "RollingOut"
+    WAITING_FOR_MODEL = "WaitingForModel"
+    WAITING_FOR_TRAINING_RUN = "WaitingForTrainingRun"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    VARIANT_NOT_FOUND = "VariantNotFound"
+    TRAINING_RUN_NOT_FOUND = "TrainingRunNotFound"
+    STAGE_NOT_FOUND = "StageNotFound"
+    INVALID_CONFIG = "InvalidConfig"
+    STORAGE_TOO_SMALL = "StorageTooSmall"
+    NEEDS_SHARED_VOLUME = "NeedsSharedVolume"
+    HEADS_NOT_DIVISIBLE = "HeadsNotDivisible"
+    CONTEXT_TOO_LONG = "ContextTooLong"
+    WORK_FAILED = "WorkFailed"
+    DIGEST_MISMATCH = "DigestMismatch"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    UNSCHEDULABLE = "Unschedulable"
+    VOLUME_MISSING = "VolumeMissing"
+    OUT_OF_MEMORY = "OutOfMemory"
+    CRASHED = "Crashed"
+    FORBIDDEN = "Forbidden"
+    UNREACHABLE = "Unreachable"
+    REPAIRED = "Repaired"
+    CREATED = "Created"
+    REMOVED = "Removed"
+    IN_USE = "InUse"
+    TERMINATING = "Terminating"

@@ -1,0 +1,153 @@
+"""TrainingRun: ordered stages, run once."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from deepseek_operator.api.base import (
+    ApiModel,
+    CommonStatus,
+    DataSource,
+    Name,
+    PodSettings,
+    ShortName,
+    Storage,
+    rules,
+)
+
+
+class BaseModelReference(ApiModel):
+    """The DeepSeekModel of this namespace that training starts from."""
+
+    model: Name = Field(description="The DeepSeekModel; training waits until its base is sealed.")
+
+
+class HyperparametersSpec(ApiModel):
+    """AdamW (Loshchilov and Hutter, 2019) with linear warm-up and cosine decay."""
+
+    learning_rate: float = Field(default=3e-4, gt=0, le=1, description="At the end of warm-up.")
+    min_learning_rate_ratio: float = Field(default=0.1, ge=0, le=1, description="What is left of it at the last step.")
+    warmup_steps: int = Field(default=100, ge=0, description="Steps from zero to the full learning rate.")
+    batch_size: int = Field(
+        default=8, ge=1, le=65536, description="Sequences for each optimizer step, over all processes."
+    )
+    sequence_length: int = Field(default=256, ge=8, le=131072, description="Tokens in one sequence.")
+    weight_decay: float = Field(default=0.1, ge=0, le=1, description="Of matrices; vectors have none.")
+    gradient_clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.95, ge=0, lt=1)
+    precision: Literal["bfloat16", "float32"] = Field(
+        default="bfloat16", description="Of the matrix products; weights and optimizer are float32."
+    )
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Of the order of the data.")
+
+
+class Until(ApiModel):
+    """When the stage ends."""
+
+    steps: int = Field(ge=1, le=100_000_000, description="Optimizer steps.")
+
+
+class StageSpec(ApiModel):
+    """One stage."""
+
+    name: ShortName
+    type: Literal["pretrain"] = Field(description="pretrain: next-token prediction on plain text.")
+    data: list[DataSource] = Field(min_length=1, max_length=16, description="The text.")
+    hyperparameters: HyperparametersSpec = Field(default=HyperparametersSpec(), description="How it learns.")
+    until: Until = Field(description="When it ends.")
+
+
+class ComputeSpec(PodSettings):
+    """The pod that trains."""
+
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes (torchrun), each with its share of every batch: one for each GPU, or one for each CPU core.",
+    )
+
+
+class CheckpointSpec(ApiModel):
+    """What survives a killed pod."""
+
+    every_steps: int = Field(default=200, ge=1, description="Steps between two checkpoints.")
+    keep: int = Field(default=2, ge=1, le=100, description="How many are kept.")
+    storage: Storage = Field(default=Storage(), description="The run's own volume: checkpoints and exports.")
+
+
+class PublishSpec(ApiModel):
+    """What is made of the last stage's export."""
+
+    model: Name = Field(
+        description="A DeepSeekModel of this name is created with this run as its source, if there is none. It is never edited, and stays when the run goes."
+    )
+    storage: Storage = Field(default=Storage(), description="Its volumes.")
+
+
+class TrainingRunSpec(ApiModel):
+    """What is wanted. A run happens once: what it learns from cannot be changed, only whether it goes on."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.base == oldSelf.base && self.stages == oldSelf.stages",
+                "a run happens once: base and stages cannot be changed; make a new TrainingRun",
+            ),
+            (
+                "self.stages.all(stage, stage.hyperparameters.batchSize % self.compute.processes == 0)",
+                "batchSize must be a multiple of compute.processes",
+            ),
+        )
+    )
+    base: BaseModelReference = Field(description="What training starts from.")
+    stages: list[StageSpec] = Field(
+        min_length=1,
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        description="Run in this order, each on the result of the one before.",
+    )
+    compute: ComputeSpec = Field(default=ComputeSpec(), description="The pod that trains.")
+    checkpoint: CheckpointSpec = Field(default=CheckpointSpec(), description="What survives a killed pod.")
+    publish: PublishSpec | None = Field(default=None, description="What is made of the last stage's export.")
+    suspend: bool = Field(
+        default=False, description="True: stop after writing a checkpoint, and hold no machine until it is false again."
+    )
+
+
+class StageStatus(ApiModel):
+    """One stage."""
+
+    name: str
+    phase: Literal["Pending", "Running", "Suspended", "Complete", "Failed"]
+    identity: str = Field(description="Of its work: its inputs, recipe and algorithm.")
+    step: int = Field(default=0, description="Optimizer steps done, at most 15 s old.")
+    steps: int = Field(description="Steps in all.")
+    loss: float | None = Field(default=None, description="Training loss of the last step shown.")
+    tokens_per_second: float | None = Field(default=None, description="Over all processes.")
+    remaining: str | None = Field(default=None, description="Time left, for example 3m20s.")
+    restarts: int = Field(default=0, description="Pods that were lost and replaced.")
+    checkpoint_step: int | None = Field(default=None, description="Step of the newest checkpoint.")
+    digest: str | None = Field(default=None, description="SHA-256 of the export's manifest.")
+    bytes: int | None = Field(default=None, description="Size of the export.")
+    seconds: float | None = Field(default=None, description="Of training, over all pods.")
+    image: str | None = Field(default=None, description="The image that finished it.")
+
+
+class TrainingRunStatus(CommonStatus):
+    """What is."""
+
+    phase: Literal["Pending", "Training", "Suspended", "Complete", "Failed", "Terminating"] | None = Field(
+        default=None, description="One word for people; programs read the conditions."
+    )
+    stage: str | None = Field(default=None, description="The stage at work, or the last.")
+    percent: int | None = Field(default=None, description="Of all steps of all stages.")
+    stages: list[StageStatus] = Field(
+        default=[],
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        description="Every stage.",
+    )
+    claim: str | None = Field(default=None, description="The run's own volume.")
+    published_model: str | None = Field(default=None, description="The DeepSeekModel that holds the result.")

@@ -1,0 +1,1 @@
+"""Pure builders of child objects, one file for each kind."""

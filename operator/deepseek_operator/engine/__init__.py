@@ -1,0 +1,1 @@
+"""The imperative shell: watches, store, work queue, planner, writer, pullers, events, lease."""

@@ -1,0 +1,1 @@
+"""What runs in the operator's pods: train, quantize, evaluate, serve. Works with or without a cluster."""

@@ -1,0 +1,1 @@
+"""Formats that operator, gateway and pods share: versioned, additive, and light to import."""

@@ -1,0 +1,106 @@
+"""What the operator tells a Job: one JSON document in the environment, without any secret."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from deepseek_runtime.wire.base import VERSION, WireModel
+from deepseek_runtime.wire.paths import DATA, INPUT, OUTPUT
+
+ALGORITHMS: dict[str, int] = {"build": 1, "publish": 1, "quantize": 1, "evaluate": 1, "train": 1}
+"""Raised by hand when the same recipe would give other bytes: part of the identity of work, unlike the image."""
+
+
+class _Job(WireModel):
+    version: int = VERSION
+    identity: str  # SHA-256 of inputs, recipe and algorithm; names the sealed result
+    owner: str  # "<Kind>/<namespace>/<name>", for people who read logs
+    credential: str | None = None  # fingerprint of the token that port 9400 asks for; None: open (without a cluster)
+    output: str = OUTPUT
+
+
+class Tokenizer(WireModel):
+    """A byte-level BPE tokenizer trained on text files (paths of files or directories)."""
+
+    vocab_size: int
+    text: tuple[str, ...]
+
+
+class BuildJob(_Job):
+    """Make a model with random weights and a tokenizer. `config` has the keys of the architecture's config.json."""
+
+    kind: Literal["build"] = "build"
+    architecture: str
+    config: dict[str, Any]
+    tokenizer: Tokenizer
+    seed: int = 0
+
+
+class PublishJob(_Job):
+    """Copy a stage's sealed export to a volume of its own, checked against its manifest."""
+
+    kind: Literal["publish"] = "publish"
+    input: str = INPUT
+    input_digest: str
+
+
+class QuantizeJob(_Job):
+    """Write a quantized copy. `int8`: weight-only, symmetric, one scale for each output channel."""
+
+    kind: Literal["quantize"] = "quantize"
+    input: str = INPUT
+    input_digest: str
+    scheme: Literal["int8"]
+    ignore: tuple[str, ...] = ()  # shell patterns of module names that stay as they are
+
+
+class EvaluateJob(_Job):
+    """Measure a model on held-out text; the result lies in `output/<identity>/` beside the artifact."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    input: str = INPUT
+    input_digest: str
+    text: tuple[str, ...]
+    context_length: int
+    max_tokens: int | None = None
+
+
+class Hyperparameters(WireModel):
+    """AdamW with linear warm-up and cosine decay; see the TrainingRun's reference for each."""
+
+    learning_rate: float
+    min_learning_rate_ratio: float
+    warmup_steps: int
+    batch_size: int  # sequences for each optimizer step, over all processes
+    sequence_length: int
+    weight_decay: float
+    gradient_clip: float
+    beta1: float
+    beta2: float
+    precision: Literal["bfloat16", "float32"]
+    seed: int
+
+
+class TrainJob(_Job):
+    """One stage of a TrainingRun, on `processes` processes of one pod. `output` is the run's own volume."""
+
+    kind: Literal["train"] = "train"
+    stage: str
+    type: Literal["pretrain"] = "pretrain"
+    input: str = INPUT
+    input_digest: str
+    data: tuple[str, ...]
+    hyperparameters: Hyperparameters
+    steps: int
+    processes: int = 1
+    checkpoint_every_steps: int
+    keep_checkpoints: int = 2
+
+
+Job = Annotated[BuildJob | PublishJob | QuantizeJob | EvaluateJob | TrainJob, Field(discriminator="kind")]
+JOB: TypeAdapter[Job] = TypeAdapter(Job)
+
+
+def data_path(index: int, path: str = "") -> str:
+    """Where data source number `index` is found in the pod."""
+    return f"{DATA}/{index}/{path}".rstrip("/")

@@ -1,0 +1,28 @@
+"""Where volumes are mounted in pods, and what lies where on them.
+
+An artifact volume holds `artifact/` (the model, sealed by `result.json` beside it) and `evaluations/<identity>/`.
+A run's volume holds `checkpoints/<stage>/` and `stages/<stage>/`, each stage laid out like an artifact volume.
+"""
+
+OUTPUT = "/output"  # the volume that the Job writes: an artifact volume, or a run's volume
+INPUT = "/input"  # a sealed model, read-only
+DATA = "/data"  # /data/<index>: one mount for each data source, read-only
+MODEL = "/model"  # the sealed model that an engine serves, read-only
+SCRATCH = "/tmp"  # noqa: S108 an emptyDir; HOME and every cache lie in it
+
+ARTIFACT = "artifact"
+EVALUATIONS = "evaluations"
+CHECKPOINTS = "checkpoints"
+STAGES = "stages"
+RESULT_FILE = "result.json"
+MANIFEST_FILE = "manifest.json"
+
+TERMINATION_LOG = "/dev/termination-log"
+
+JOB_ENVIRONMENT = "DEEPSEEK_JOB"  # a Job's configuration as JSON
+SERVE_ENVIRONMENT = "DEEPSEEK_SERVE"  # an engine's configuration as JSON
+IMAGE_ENVIRONMENT = "DEEPSEEK_IMAGE"  # the image that the pod runs, for provenance
+
+STATUS_PORT = 9400  # progress and metrics of every pod
+ENGINE_PORT = 8000  # an engine's OpenAI-compatible API
+GATEWAY_PORT = 8080

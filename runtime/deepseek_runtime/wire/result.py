@@ -1,0 +1,103 @@
+"""What a Job leaves behind: sealed as `result.json` on the volume, and repeated as the pod's termination message."""
+
+from typing import Literal
+
+from deepseek_runtime.wire.base import VERSION, WireModel
+
+MAX_BYTES = 4096
+"""Kubernetes' limit of a termination message."""
+
+
+class Architecture(WireModel):
+    """What a scheduler of tensor-parallel engines must know of a model."""
+
+    name: str  # DeepseekV3ForCausalLM, DeepseekV2ForCausalLM, LlamaForCausalLM
+    parameters: int
+    layers: int
+    hidden_size: int
+    attention_heads: int
+    key_value_heads: int
+    routed_experts: int = 0
+    moe_intermediate_size: int = 0
+    vocab_size: int
+    context_length: int
+
+
+class Artifact(WireModel):
+    """A sealed model: the digest of its manifest, its size and its architecture."""
+
+    digest: str
+    bytes: int
+    files: int
+    dtype: str
+    architecture: Architecture
+
+
+class Quantization(WireModel):
+    """Bytes of the weights before and after, and of the routed experts among them."""
+
+    scheme: str
+    weight_bytes_before: int
+    weight_bytes_after: int
+    expert_bytes_before: int = 0
+    expert_bytes_after: int = 0
+    quantized_modules: int
+    kept_modules: int
+
+
+class Scores(WireModel):
+    """Perplexity for each token, and bits for each byte of the text, which no tokenizer can flatter."""
+
+    perplexity: float
+    bits_per_byte: float
+    tokens: int
+    bytes: int
+    seconds: float
+
+
+class Training(WireModel):
+    """How a stage ended."""
+
+    steps: int
+    tokens: int
+    loss: float
+    seconds: float  # of training, over all pods
+    tokens_per_second: float
+    resumed_from_step: int = 0
+
+
+class JobResult(WireModel):
+    """`succeeded` with facts, or `failed` with a reason in CamelCase and a message that says what to do."""
+
+    version: int = VERSION
+    kind: str
+    identity: str
+    outcome: Literal["succeeded", "failed"]
+    reason: str | None = None
+    message: str | None = None
+    artifact: Artifact | None = None
+    quantization: Quantization | None = None
+    scores: Scores | None = None
+    training: Training | None = None
+    image: str | None = None
+    started_at: str | None = None  # RFC 3339, UTC
+    finished_at: str | None = None
+    cached: bool = False  # the sealed result of an earlier Job was found: nothing was computed
+
+
+def encode(result: JobResult) -> str:
+    """At most MAX_BYTES of JSON: a message that would not fit is cut, never the facts."""
+    text = result.to_json()
+    excess = len(text.encode()) - MAX_BYTES
+    if excess <= 0 or result.message is None:
+        return text
+    kept = result.message.encode()[: -(excess + 16)].decode(errors="ignore") + " …"
+    return encode(result.model_copy(update={"message": kept})) if kept != result.message else text
+
+
+def decode(text: str) -> JobResult | None:
+    """The result in a termination message, or None where the text is something else (a log's tail, say)."""
+    try:
+        return JobResult.model_validate_json(text)
+    except ValueError:
+        return None
