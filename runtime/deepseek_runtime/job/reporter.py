@@ -1,0 +1,22 @@
+"""Where a Job says how far it is."""
+
+from typing import Protocol
+
+
+class Reporter(Protocol):
+    """Takes the latest figures; cheap enough to be called at every step."""
+
+    def update(
+        self,
+        phase: str,
+        *,
+        unit: str,
+        done: int,
+        total: int,
+        tokens_per_second: float | None = None,
+        loss: float | None = None,
+        learning_rate: float | None = None,
+        checkpoint_step: int | None = None,
+    ) -> None:
+        """Replace what is shown; the time left is worked out from `done`, `total` and the time since the phase began."""
+        ...
