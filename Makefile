@@ -1,0 +1,71 @@
+# Everything a person or CI runs. `make help` lists it.
+SHELL := bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCAL := $(PYTHON) -m local
+export PYTHONPATH := operator:runtime:.
+
+.PHONY: help demo test clean setup check generate lock images up down test-unit test-integration test-faults test-e2e
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
+
+demo: ## from nothing to a served model: cluster, operator, training, quantization, one answer over the URL
+	@$(PYTHON) examples/quickstart/demo.py
+
+test: check test-unit test-integration test-faults test-e2e ## every check and all four tiers of tests
+
+clean: ## remove the local cluster and everything that was made in it
+	@$(LOCAL) down --purge
+	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+setup: $(VENV)/ready ## the development environment in .venv, from the lock file
+
+$(VENV)/ready: requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: set PYTHON=")'
+	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: install python3-venv" >&2; exit 1; }
+	@echo "installing the locked dependencies into $(VENV) (several GB, a few minutes)"
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements-dev.lock
+	@touch $@
+
+check: setup ## format, lint, strict types, import contracts, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy local examples
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m deepseek_operator.api.generate --check
+
+generate: setup ## CRDs, RBAC, chart schema and reference pages from the one source
+	$(BIN)/python -m deepseek_operator.api.generate
+
+lock: ## rewrite the lock files from pyproject.toml (needs uv)
+	uv pip compile -q pyproject.toml --generate-hashes --universal --no-header -p 3.11 --extra operator -o operator/requirements.lock
+	uv pip compile -q pyproject.toml --generate-hashes --universal --no-header -p 3.11 --extra gateway -o runtime/requirements-gateway.lock
+	uv pip compile -q pyproject.toml --generate-hashes --universal --no-header -p 3.11 --extra compute -o runtime/requirements-compute.lock
+	uv pip compile -q pyproject.toml --generate-hashes --universal --no-header -p 3.11 --extra dev -o requirements-dev.lock
+
+up: ## the local cluster with the operator in it
+	@$(PYTHON) examples/quickstart/demo.py --only-install
+
+down: ## stop the local cluster; `make up` goes on where it was
+	@$(LOCAL) down
+
+images: ## build the images and load them into the local cluster
+	@$(LOCAL) build-images
+	@$(LOCAL) load-image
+
+test-unit: setup ## decisions, builders, engines: seconds
+	$(BIN)/pytest tests/unit
+
+test-integration: setup ## against the real kube-apiserver and etcd
+	@$(LOCAL) build
+	$(BIN)/pytest tests/integration
+
+test-faults: setup ## crashes, lost answers and stale views, seeded
+	$(BIN)/pytest tests/faults
+
+test-e2e: setup ## the journeys of the README on the local cluster with real pods
+	$(BIN)/pytest tests/e2e
