@@ -13,7 +13,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
 
 demo: ## from nothing to a served model: cluster, operator, training, quantization, one answer over the URL
-	@$(PYTHON) examples/quickstart/demo.py
+	@$(PYTHON) -m examples.quickstart.demo
 
 test: check test-unit test-integration test-faults test-e2e ## every check and all four tiers of tests
 
@@ -48,7 +48,7 @@ lock: ## rewrite the lock files from pyproject.toml (needs uv)
 	uv pip compile -q pyproject.toml --generate-hashes --universal --no-header -p 3.11 --extra dev -o requirements-dev.lock
 
 up: ## the local cluster with the operator in it
-	@$(PYTHON) examples/quickstart/demo.py --only-install
+	@$(PYTHON) -m examples.quickstart.demo --only-install
 
 down: ## stop the local cluster; `make up` goes on where it was
 	@$(LOCAL) down
