@@ -1,0 +1,117 @@
+"""kill -9 of everything in the middle of its work, drift, lost statuses, and deletion."""
+
+import json
+import time
+
+from examples.quickstart.demo import OPERATOR_NAMESPACE
+from examples.quickstart.kube import kubectl
+from tests.e2e import journey
+from tests.e2e.cluster import (
+    Caller,
+    apply,
+    items,
+    kill,
+    make_namespace,
+    read,
+    wait,
+    wait_for_condition,
+)
+
+OPERATOR = "app.kubernetes.io/component=operator"
+
+
+def operator_pod() -> dict[str, object]:
+    (pod,) = items("pods", OPERATOR_NAMESPACE, OPERATOR)
+    return pod
+
+
+def test_a_killed_training_pod_and_a_killed_operator(life: str) -> None:
+    run = "interrupted"
+    apply(journey.training(life, run, steps=400, every=20))
+
+    def step() -> int:
+        return int(read("trainingruns", life, run)["status"]["stages"][0].get("checkpointStep") or 0)
+
+    wait("a checkpoint", lambda: step() > 0, timeout=120)
+    kill(operator_pod())
+    (pod,) = [pod for pod in items("pods", life) if pod["metadata"]["name"].startswith(f"{run}-train")]
+    before = step()
+    kill(pod)
+    wait_for_condition("trainingruns", life, run, "Ready", "True", timeout=240)
+    stage = read("trainingruns", life, run)["status"]["stages"][0]
+    assert stage["step"] == 400
+    assert stage["restarts"] == 1
+    assert before >= 20
+
+
+def test_a_killed_engine_answers_again(life: str, caller: Caller) -> None:
+    (pod,) = items("pods", life, "deepseek-operator.io/owner-name=chat")
+    kill(pod)
+    wait("the failure in the status", lambda: "lastFailure" in read("inferenceservices", life, "chat")["status"], 10)
+    wait_for_condition("inferenceservices", life, "chat", "Ready", "True", timeout=120)
+    assert caller.post({"model": "chat", "prompt": "Hello", "max_tokens": 2})[0] == 200
+
+
+def test_a_hand_edited_child_is_repaired_at_once(life: str) -> None:
+    before = read("deployments", life, "chat")["spec"]["template"]
+    patch = {"spec": {"template": {"spec": {"containers": [{"name": "engine", "args": ["nonsense"]}]}}}}
+    kubectl("patch", "deployment", "chat", "-n", life, "-p", json.dumps(patch))
+    wait("the repair", lambda: read("deployments", life, "chat")["spec"]["template"] == before, timeout=5)
+    uid = read("services", life, "chat")["metadata"]["uid"]
+    kubectl("delete", "service", "chat", "-n", life)
+    wait("a new Service", lambda: read("services", life, "chat")["metadata"]["uid"] != uid, timeout=5)
+    wait_for_condition("inferenceservices", life, "chat", "Ready", "True", timeout=120)
+
+
+def test_nothing_is_computed_again_when_statuses_and_jobs_are_lost(life: str) -> None:
+    wait_for_condition("deepseekmodels", life, "handbook", "Ready", "True", timeout=60)
+    before = read("deepseekmodels", life, "handbook")["status"]
+    stage = read("trainingruns", life, "pretrain")["status"]["stages"][0]
+    claims = {claim["metadata"]["uid"] for claim in items("persistentvolumeclaims", life)}
+    kubectl("scale", "deployment", "-n", OPERATOR_NAMESPACE, "-l", OPERATOR, "--replicas=0")
+    wait("no operator", lambda: not items("pods", OPERATOR_NAMESPACE, OPERATOR), timeout=40)
+    kubectl("delete", "jobs", "--all", "-n", life)
+    for kind, name in (("dsm", "seed"), ("dsm", "handbook"), ("dstr", "pretrain"), ("dsis", "chat")):
+        kubectl("patch", kind, name, "-n", life, "--subresource=status", "--type=merge", "-p", '{"status": null}')
+    kubectl("scale", "deployment", "-n", OPERATOR_NAMESPACE, "-l", OPERATOR, "--replicas=1")
+    wait_for_condition("trainingruns", life, "pretrain", "Ready", "True", timeout=150)
+    wait_for_condition("deepseekmodels", life, "handbook", "Ready", "True", timeout=150)
+    wait_for_condition("inferenceservices", life, "chat", "Ready", "True", timeout=60)
+    after = read("deepseekmodels", life, "handbook")["status"]
+    assert [artifact["digest"] for artifact in after["artifacts"]] == [a["digest"] for a in before["artifacts"]]
+    assert [artifact["scores"] for artifact in after["artifacts"]] == [a["scores"] for a in before["artifacts"]]
+    assert read("trainingruns", life, "pretrain")["status"]["stages"][0]["seconds"] == stage["seconds"]
+    assert {claim["metadata"]["uid"] for claim in items("persistentvolumeclaims", life)} == claims
+
+
+def test_a_settled_cluster_is_left_alone(life: str) -> None:
+    def versions() -> list[str]:
+        kinds = "dsm,dstr,dsis,jobs,deployments.apps,services,persistentvolumeclaims"
+        found = json.loads(kubectl("get", kinds, "-n", life, "-o", "json"))["items"]
+        return [item["metadata"]["resourceVersion"] for item in found]
+
+    time.sleep(16)
+    before = versions()
+    kill(operator_pod())
+    wait("the operator", lambda: "True" in kubectl(
+        "get", "pods", "-n", OPERATOR_NAMESPACE, "-l", OPERATOR,
+        "-o", "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}",
+    ), timeout=60)  # fmt: skip
+    time.sleep(10)
+    assert versions() == before
+
+
+def test_a_model_in_use_waits_and_everything_goes_in_the_foreground(life: str) -> None:
+    namespace = "e2e-deletion"
+    make_namespace(namespace)
+    apply(journey.text(namespace), journey.scratch(namespace, "seed"), journey.service(namespace, "chat", "seed"))
+    wait_for_condition("inferenceservices", namespace, "chat", "Ready", "True", timeout=120)
+    kubectl("delete", "dsm", "seed", "-n", namespace, "--wait=false", "--cascade=foreground")
+    blocked = wait_for_condition("deepseekmodels", namespace, "seed", "DeletionBlocked", "True", timeout=10)
+    assert "chat" in blocked["message"]
+    kubectl("delete", "dsis", "chat", "-n", namespace, "--cascade=foreground", "--timeout=60s")
+    wait("the model is gone", lambda: not json.loads(kubectl("get", "dsm", "-n", namespace, "-o", "json"))["items"], 60)
+    wait("no child is left", lambda: not items("jobs,pods,deployments,persistentvolumeclaims", namespace), 60)
+    routes = items("configmaps", OPERATOR_NAMESPACE, f"deepseek-operator.io/owner-namespace={namespace}")
+    assert routes == []
+    kubectl("delete", "namespace", namespace, "--timeout=120s")

@@ -1,0 +1,136 @@
+"""What cannot work says so within ten seconds, names the way out, and does not loop."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from examples.quickstart.kube import Failed, kubectl
+from tests.e2e import journey
+from tests.e2e.cluster import Object, apply, items, make_namespace, read, wait, wait_for_condition
+
+SOON = 10.0
+NAMESPACE = "e2e-refusals"
+
+
+@pytest.fixture(scope="module")
+def namespace() -> Iterator[str]:
+    make_namespace(NAMESPACE)
+    apply(journey.text(NAMESPACE))
+    yield NAMESPACE
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def failure(kind: str, namespace: str, name: str, reason: str, timeout: float = SOON) -> str:
+    """The message of the failure, once the resource shows it."""
+    wait(
+        f"{reason} on {kind}/{name}",
+        lambda: read(kind, namespace, name)["status"]["lastFailure"]["reason"] == reason,
+        timeout,
+    )
+    assert read(kind, namespace, name)["status"]["conditions"]
+    return str(read(kind, namespace, name)["status"]["lastFailure"]["message"])
+
+
+def test_an_unknown_architecture_is_refused_by_the_api_server(namespace: str) -> None:
+    with pytest.raises(Failed, match="DeepSeekV3"):
+        apply(journey.scratch(namespace, "mamba", architecture="Mamba"))
+
+
+def test_an_impossible_size(namespace: str) -> None:
+    apply(journey.scratch(namespace, "huge", hidden_size=16384, num_hidden_layers=80, n_routed_experts=256))
+    stalled = wait_for_condition("deepseekmodels", namespace, "huge", "Stalled", "True", SOON, "StorageTooSmall")
+    assert "storage.size" in stalled["message"]
+    assert items("jobs", namespace, "deepseek-operator.io/owner-name=huge") == []
+
+
+def test_a_key_that_the_architecture_lacks(namespace: str) -> None:
+    apply(journey.scratch(namespace, "typo", hiden_size=64))
+    stalled = wait_for_condition("deepseekmodels", namespace, "typo", "Stalled", "True", SOON, "InvalidConfig")
+    assert "hiden_size" in stalled["message"]
+
+
+def test_heads_that_cannot_be_split(life: str) -> None:
+    apply(journey.service(life, "odd", "handbook", "int8", tensor=3))
+    stalled = wait_for_condition("inferenceservices", life, "odd", "Stalled", "True", SOON, "HeadsNotDivisible")
+    assert "4" in stalled["message"]
+    kubectl("delete", "dsis", "odd", "-n", life)
+
+
+def test_a_node_that_nobody_has(namespace: str) -> None:
+    model = journey.scratch(namespace, "elsewhere")
+    model["spec"]["jobs"] = {**journey.SMALL_POD, "nodeSelector": {"disk": "none-such"}}
+    apply(model)
+    assert "nodeSelector" in failure("deepseekmodels", namespace, "elsewhere", "Unschedulable")
+
+
+def test_a_volume_that_is_not_there(namespace: str) -> None:
+    model = journey.scratch(namespace, "volumeless")
+    model["spec"]["source"]["scratch"]["tokenizer"]["text"] = [{"claim": {"claimName": "none-such"}}]
+    apply(model)
+    assert "none-such" in failure("deepseekmodels", namespace, "volumeless", "VolumeMissing")
+
+
+def test_a_config_map_that_is_not_there(namespace: str) -> None:
+    model = journey.scratch(namespace, "textless")
+    model["spec"]["source"]["scratch"]["tokenizer"]["text"] = [{"configMap": {"name": "none-such"}}]
+    apply(model)
+    assert "none-such" in failure("deepseekmodels", namespace, "textless", "VolumeMissing")
+
+
+def test_too_little_memory(namespace: str) -> None:
+    model = journey.scratch(namespace, "cramped")
+    limits = {"cpu": "1", "memory": "48Mi"}
+    model["spec"]["jobs"] = {"resources": {"requests": {"cpu": "50m", "memory": "48Mi"}, "limits": limits}}
+    apply(model)
+    assert "memory" in failure("deepseekmodels", namespace, "cramped", "OutOfMemory", timeout=30)
+    assert read("deepseekmodels", namespace, "cramped")["status"]["conditions"]
+
+
+def test_a_storage_class_that_is_not_there(namespace: str) -> None:
+    model = journey.scratch(namespace, "classless")
+    model["spec"]["storage"] = {"size": "256Mi", "storageClassName": "none-such"}
+    apply(model)
+    wait("the class named", lambda: "none-such" in json.dumps(read("dsm", namespace, "classless")["status"]), SOON)
+
+
+def test_a_tampered_weight_file_is_never_served(life: str) -> None:
+    apply(journey.scratch(life, "victim"))
+    wait_for_condition("deepseekmodels", life, "victim", "Ready", "True", timeout=90)
+    claim = read("deepseekmodels", life, "victim")["status"]["artifacts"][0]["claim"]
+    apply(_vandal(life, claim))
+    wait("the deed", lambda: read("pods", life, "vandal")["status"]["phase"] == "Succeeded", timeout=60)
+    apply(journey.service(life, "poisoned", "victim"))
+    message = failure("inferenceservices", life, "poisoned", "DigestMismatch", timeout=40)
+    assert "model.safetensors" in message
+    assert read("inferenceservices", life, "poisoned")["status"].get("readyReplicas", 0) == 0
+    kubectl("delete", "dsis/poisoned", "dsm/victim", "pod/vandal", "-n", life)
+
+
+def _vandal(namespace: str, claim: str) -> Object:
+    command = "import glob; f = open(glob.glob('/v/artifact/*.safetensors')[0], 'r+b'); f.seek(-3, 2); f.write(b'x')"
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "vandal", "namespace": namespace},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "fsGroup": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "vandal",
+                    "image": "localhost/deepseek-runtime:dev",
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["/opt/venv/bin/python3", "-c", command],
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                    "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+                }
+            ],
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}],
+        },
+    }
