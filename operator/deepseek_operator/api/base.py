@@ -80,6 +80,14 @@ class DataSource(ApiModel):
 class Resources(ApiModel):
     """What one pod asks for. Requests default to limits."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+                "a request must not exceed its limit",
+            ),
+        )
+    )
     requests: dict[str, Quantity] = Field(
         default={}, max_length=16, description="What the scheduler reserves: cpu, memory, nvidia.com/gpu, …"
     )
@@ -89,6 +97,16 @@ class Resources(ApiModel):
 class Toleration(ApiModel):
     """A taint that the pod puts up with; see `kubectl explain pod.spec.tolerations`."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.key) || self.operator == 'Exists'", "a toleration without a key needs the operator Exists"),
+            ("!has(self.value) || self.operator == 'Equal'", "a toleration with the operator Exists has no value"),
+            (
+                "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+                "tolerationSeconds needs the effect NoExecute",
+            ),
+        )
+    )
     key: str | None = Field(default=None, max_length=253, description="The taint's key. Absent: every taint.")
     operator: Literal["Exists", "Equal"] = Field(default="Equal", description="How the taint's value is compared.")
     value: str | None = Field(default=None, max_length=63, description="The taint's value.")
@@ -110,8 +128,11 @@ class PodSettings(ApiModel):
     runtime_class_name: str | None = Field(
         default=None, max_length=253, description="Container runtime, for example nvidia."
     )
-    image_pull_secrets: list[Annotated[str, Field(max_length=253)]] = Field(
-        default=[], max_length=8, description="Names of Secrets of this namespace that the kubelet pulls images with."
+    image_pull_secrets: list[Annotated[str, Field(min_length=1, max_length=253)]] = Field(
+        default=[],
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Names of Secrets of this namespace that the kubelet pulls images with.",
     )
 
 
@@ -126,6 +147,7 @@ class Storage(ApiModel):
         default=["ReadWriteOnce"],
         min_length=1,
         max_length=2,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
         description="With ReadWriteOnce all users of an artifact run on one node.",
     )
 
@@ -133,12 +155,12 @@ class Storage(ApiModel):
 class StatusCondition(ApiModel):
     """A condition as in `metav1.Condition`."""
 
-    type: str = Field(max_length=316)
-    status: Literal["True", "False", "Unknown"]
-    reason: str = Field(max_length=1024)
-    message: str = Field(default="", max_length=32768)
-    last_transition_time: str
-    observed_generation: int | None = None
+    type: str = Field(max_length=316, description="What is said something about.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
+    reason: str = Field(max_length=1024, description="Why, as one stable word for programs.")
+    message: str = Field(default="", max_length=32768, description="Why, and what to do, as a sentence for people.")
+    last_transition_time: str = Field(description="When the status last changed, RFC 3339.")
+    observed_generation: int | None = Field(default=None, description="The generation that this condition speaks of.")
 
 
 class LastFailure(ApiModel):

@@ -1,6 +1,6 @@
 """DeepSeekModel: weights, their proof, their variants."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -68,7 +68,7 @@ class QuantizationSpec(ApiModel):
     scheme: Literal["int8"] = Field(
         description="int8: weights only, symmetric, one scale for each output channel, experts included; embeddings, norms, routers and the output layer stay."
     )
-    ignore: list[str] = Field(
+    ignore: list[Annotated[str, Field(min_length=1, max_length=253)]] = Field(
         default=[],
         max_length=32,
         description="Shell patterns of module names that stay as they are, for example model.layers.0.*.",
@@ -118,13 +118,15 @@ class ArchitectureStatus(ApiModel):
 
     name: str = Field(description="The class in config.json.")
     parameters: int = Field(description="How many numbers they hold.")
-    layers: int
-    hidden_size: int
+    layers: int = Field(description="Decoder layers.")
+    hidden_size: int = Field(description="Width of the residual stream.")
     attention_heads: int = Field(description="Tensor parallelism must divide it.")
-    key_value_heads: int
-    routed_experts: int = 0
-    moe_intermediate_size: int = 0
-    vocab_size: int
+    key_value_heads: int = Field(
+        description="Heads of keys and values; as many as attention heads with latent attention."
+    )
+    routed_experts: int = Field(default=0, description="In each expert layer; 0 for a dense model.")
+    moe_intermediate_size: int = Field(default=0, description="Width of one expert.")
+    vocab_size: int = Field(description="Tokens of the vocabulary.")
     context_length: int = Field(description="Longest context in tokens.")
 
 
@@ -141,11 +143,11 @@ class ScoresStatus(ApiModel):
 class QuantizationStatus(ApiModel):
     """What the quantization did."""
 
-    scheme: str
-    weight_bytes_before: int
-    weight_bytes_after: int
-    expert_bytes_before: int = 0
-    expert_bytes_after: int = 0
+    scheme: str = Field(description="How the weights are stored.")
+    weight_bytes_before: int = Field(description="Bytes of all weights in the base.")
+    weight_bytes_after: int = Field(description="Bytes of all weights in the variant.")
+    expert_bytes_before: int = Field(default=0, description="Bytes of the routed experts in the base.")
+    expert_bytes_after: int = Field(default=0, description="Bytes of the routed experts in the variant.")
 
 
 class ArtifactStatus(ApiModel):

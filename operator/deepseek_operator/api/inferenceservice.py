@@ -58,8 +58,8 @@ class InferenceServiceSpec(ApiModel):
 class ServedModel(ApiModel):
     """What the pods answer with."""
 
-    model: str
-    variant: str | None = None
+    model: str = Field(description="The DeepSeekModel.")
+    variant: str | None = Field(default=None, description="Its variant; absent for the base.")
     digest: str = Field(description="SHA-256 of the manifest; engines check it at load.")
 
 

@@ -34,8 +34,8 @@ class HyperparametersSpec(ApiModel):
     sequence_length: int = Field(default=256, ge=8, le=131072, description="Tokens in one sequence.")
     weight_decay: float = Field(default=0.1, ge=0, le=1, description="Of matrices; vectors have none.")
     gradient_clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.95, ge=0, lt=1)
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of the mean of gradients.")
+    beta2: float = Field(default=0.95, ge=0, lt=1, description="Decay of the mean of their squares.")
     precision: Literal["bfloat16", "float32"] = Field(
         default="bfloat16", description="Of the matrix products; weights and optimizer are float32."
     )
@@ -51,7 +51,7 @@ class Until(ApiModel):
 class StageSpec(ApiModel):
     """One stage."""
 
-    name: ShortName
+    name: ShortName = Field(description="What the status and a DeepSeekModel's source call it.")
     type: Literal["pretrain"] = Field(description="pretrain: next-token prediction on plain text.")
     data: list[DataSource] = Field(min_length=1, max_length=16, description="The text.")
     hyperparameters: HyperparametersSpec = Field(default=HyperparametersSpec(), description="How it learns.")
@@ -119,8 +119,8 @@ class TrainingRunSpec(ApiModel):
 class StageStatus(ApiModel):
     """One stage."""
 
-    name: str
-    phase: Literal["Pending", "Running", "Suspended", "Complete", "Failed"]
+    name: str = Field(description="The stage.")
+    phase: Literal["Pending", "Running", "Suspended", "Complete", "Failed"] = Field(description="Where it stands.")
     identity: str = Field(description="Of its work: its inputs, recipe and algorithm.")
     step: int = Field(default=0, description="Optimizer steps done, at most 15 s old.")
     steps: int = Field(description="Steps in all.")

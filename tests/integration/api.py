@@ -1,0 +1,103 @@
+"""One API server over HTTP, as somebody: dicts in, status code and dict out."""
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from deepseek_operator.api.names import API_VERSION, PLURALS
+
+Object = dict[str, Any]
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status code and body."""
+
+    code: int
+    body: Object
+
+    @property
+    def message(self) -> str:
+        """What a refusal says."""
+        text: str = self.body.get("message", "")
+        return text
+
+    def ok(self) -> Object:
+        """The body of a success; fails with the refusal otherwise."""
+        assert self.code < 300, f"{self.code} {self.message}"
+        return self.body
+
+
+class Api:
+    """Requests on one connection. `acting(user)` gives another's eyes by impersonation."""
+
+    def __init__(self, kubeconfig: Path, headers: Mapping[str, str] = {}) -> None:
+        config = yaml.safe_load(kubeconfig.read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        self._kubeconfig = kubeconfig
+        self._headers = {"Authorization": f"Bearer {user['token']}", **headers}
+        host = cluster["server"].removeprefix("https://")
+        trusted = ssl.create_default_context(cafile=cluster["certificate-authority"])
+        self._connection = http.client.HTTPSConnection(host, context=trusted, timeout=30)
+
+    def acting(self, user: str, *groups: str) -> "Api":
+        """The same server as a user or ServiceAccount (`namespace:name`)."""
+        if ":" in user:
+            namespace, name = user.split(":")
+            user = f"system:serviceaccount:{namespace}:{name}"
+            groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", *groups)
+        headers = {"Impersonate-User": user}
+        if groups:
+            headers["Impersonate-Group"] = groups[0]  # one is enough for these tests: RBAC binds the user
+        return Api(self._kubeconfig, headers)
+
+    def request(
+        self, method: str, path: str, body: Object | None = None, kind: str = "application/json", accept: str = "*/*"
+    ) -> Answer:
+        """One request."""
+        headers = {**self._headers, "Content-Type": kind, "Accept": accept}
+        self._connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = self._connection.getresponse()
+        text = response.read()
+        try:
+            content = json.loads(text)
+        except ValueError:
+            content = {"message": text.decode(errors="replace")}
+        return Answer(response.status, content)
+
+    def get(self, path: str, accept: str = "*/*") -> Answer:
+        """GET."""
+        return self.request("GET", path, accept=accept)
+
+    def create(self, obj: Object, *, dry_run: bool = False) -> Answer:
+        """POST of one of the three resources, judged strictly: an unknown field is refused."""
+        query = "?fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
+        return self.request("POST", collection(obj) + query, obj)
+
+    def merge(self, obj: Object, patch: Object, subresource: str = "") -> Answer:
+        """A JSON merge patch."""
+        return self.request("PATCH", path(obj) + subresource, patch, MERGE)
+
+    def apply(self, obj: Object, manager: str, subresource: str = "", *, force: bool = False) -> Answer:
+        """Server-side apply."""
+        query = f"?fieldManager={manager}&force={str(force).lower()}"
+        return self.request("PATCH", path(obj) + subresource + query, obj, APPLY)
+
+
+def collection(obj: Object) -> str:
+    """The URL path of all objects of one of the three resources in a namespace."""
+    return f"/apis/{API_VERSION}/namespaces/{obj['metadata']['namespace']}/{PLURALS[obj['kind']]}"
+
+
+def path(obj: Object) -> str:
+    """The URL path of one of the three resources."""
+    return f"{collection(obj)}/{obj['metadata']['name']}"

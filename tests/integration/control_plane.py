@@ -1,0 +1,142 @@
+"""A real etcd, kube-apiserver and kube-controller-manager as ordinary processes on loopback, without root."""
+
+import json
+import secrets
+import socket
+import ssl
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Object = dict[str, Any]
+
+ADMIN = "admin"
+_GROUPS = {ADMIN: "system:masters"}
+_AUDIT_POLICY: Object = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata"}],
+}
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class ControlPlane:
+    """The processes of one control plane; all of its state is in `directory`."""
+
+    def __init__(self, kube: Path, directory: Path) -> None:
+        self.kube = kube
+        self.directory = directory
+        self.url = f"https://127.0.0.1:{free_port()}"
+        self.audit_log = directory / "audit.log"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Returns when the API server answers; raises with the end of a component's log where one dies."""
+        tokens = {name: secrets.token_hex(16) for name in _GROUPS}
+        self._write(
+            "tokens.csv", "".join(f'{token},{name},{name},"{_GROUPS[name]}"\n' for name, token in tokens.items())
+        )
+        self._write("audit.yaml", json.dumps(_AUDIT_POLICY))
+        key, public = str(self.directory / "accounts.key"), str(self.directory / "accounts.pub")
+        self._run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
+        self._run("openssl", "ec", "-in", key, "-pubout", "-out", public)
+        clients, peers = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        self._spawn(
+            "etcd", "--name=test", f"--data-dir={self.directory / 'etcd'}", "--unsafe-no-fsync", "--log-level=warn",
+            f"--listen-client-urls={clients}", f"--advertise-client-urls={clients}", f"--listen-peer-urls={peers}",
+            f"--initial-advertise-peer-urls={peers}", f"--initial-cluster=test={peers}",
+        )  # fmt: skip
+        self._spawn(
+            "kube-apiserver", f"--etcd-servers={clients}", "--bind-address=127.0.0.1",
+            f"--secure-port={self.url.rpartition(':')[2]}", f"--cert-dir={self.directory / 'pki'}",
+            f"--token-auth-file={self.directory / 'tokens.csv'}", "--authorization-mode=RBAC",
+            f"--service-account-key-file={public}", f"--service-account-signing-key-file={key}",
+            "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.0.0.0/24",
+            "--endpoint-reconciler-type=none", "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+            f"--audit-policy-file={self.directory / 'audit.yaml'}", f"--audit-log-path={self.audit_log}",
+        )  # fmt: skip
+        self._await("/readyz", tokens[ADMIN])
+        self.kubeconfig = self.write_kubeconfig(ADMIN, tokens[ADMIN])
+        self._spawn(
+            "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", f"--service-account-private-key-file={key}",
+            "--leader-elect=false", "--secure-port=0", "--kube-api-qps=500", "--kube-api-burst=1000",
+            f"--cert-dir={self.directory / 'manager'}",
+            "--controllers=garbage-collector-controller,serviceaccount-controller,namespace-controller,clusterrole-aggregation-controller",
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Ends every process, the youngest first."""
+        for process in reversed(self.processes.values()):
+            process.kill()
+            process.wait()
+
+    def kubectl(self, *arguments: str, text: str | None = None) -> str:
+        """Standard output of kubectl as the administrator; fails with what it said."""
+        command = [self.kube, "kubectl", "--kubeconfig", self.kubeconfig, *arguments]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr or done.stdout}"
+        return done.stdout
+
+    def write_kubeconfig(self, user: str, token: str) -> Path:
+        """A kubeconfig of somebody with a bearer token."""
+        cluster = {"server": self.url, "certificate-authority": str(self.directory / "pki" / "apiserver.crt")}
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+            "current-context": "test",
+        }
+        return self._write(f"{user}.kubeconfig", yaml.safe_dump(content))
+
+    def _write(self, name: str, text: str) -> Path:
+        path = self.directory / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+        return path
+
+    def _run(self, *command: str) -> None:
+        subprocess.run(command, check=True, capture_output=True)
+
+    def _spawn(self, program: str, *arguments: str) -> None:
+        with (self.directory / f"{program}.log").open("wb") as log:
+            self.processes[program] = subprocess.Popen([self.kube, program, *arguments], stdout=log, stderr=log)
+
+    def _await(self, path: str, token: str, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._answers(path, token):
+            for program, process in self.processes.items():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    log = (self.directory / f"{program}.log").read_text(errors="replace")
+                    raise RuntimeError(f"{program} does not run (status {process.poll()}):\n{log[-3000:]}")
+            time.sleep(0.1)
+
+    def _answers(self, path: str, token: str) -> bool:
+        certificate = self.directory / "pki" / "apiserver.crt"
+        if not certificate.exists():
+            return False
+        request = urllib.request.Request(  # noqa: S310 it is https
+            self.url + path, headers={"Authorization": f"Bearer {token}"}
+        )
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=certificate)),
+        )
+        try:
+            with opener.open(request, timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (OSError, ssl.SSLError):
+            return False
