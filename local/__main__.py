@@ -1,0 +1,91 @@
+"""Runs a command of the local cluster: `python3 -m local COMMAND`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from local import places
+from local.errors import LocalClusterError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python3 -m local", description=__doc__)
+    top.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help=f"the cluster's directory (default: ${places.STATE_VARIABLE}, else {places.default_state()})",
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("build", help="build the cluster's programs, once")
+    up = commands.add_parser("up", help="start the cluster, or complete a start that was interrupted")
+    up.add_argument("--gpus", type=int, metavar="N", help="offer N simulated nvidia.com/gpu to the scheduler")
+    down = commands.add_parser("down", help="end the cluster")
+    down.add_argument("--purge", action="store_true", help="remove its state too")
+    commands.add_parser("status", help="say what runs; status 1 where the cluster is down")
+    commands.add_parser("kubeconfig", help="print the path of the administrator's kubeconfig")
+    for name in ("kubectl", "helm"):
+        tool = commands.add_parser(
+            name, help=f"{name} of the cluster's own version, on the cluster", add_help=False, prefix_chars="\0"
+        )
+        tool.add_argument("arguments", nargs=argparse.REMAINDER)
+    needs = commands.add_parser("prerequisites", help="say what the machine lacks")
+    needs.add_argument("--install", action="store_true", help="install it with apt-get (Debian, Ubuntu; root)")
+    return top
+
+
+def main(words: list[str]) -> int:
+    """Runs one command and returns its exit status."""
+    arguments = parser().parse_args(words)
+    cluster = places.Cluster((arguments.state or places.default_state()).absolute())
+    # each command loads what it needs: `kubectl` starts at once
+    match arguments.command:
+        case "kubectl" | "helm":
+            _become(cluster, arguments.command, arguments.arguments)
+        case "kubeconfig":
+            print(cluster.kubeconfig)
+        case "build":
+            from local.build import built
+
+            print(built())
+        case "up":
+            from local.up import up
+
+            up(cluster, arguments.gpus)
+        case "down":
+            from local.down import down
+
+            down(cluster, arguments.purge)
+        case "status":
+            from local.status import status
+
+            return status(cluster)
+        case "prerequisites":
+            from local.prerequisites import report
+
+            return report(arguments.install)
+    return 0
+
+
+def _become(cluster: places.Cluster, program: str, arguments: list[str]) -> None:
+    from local.kubectl import environment
+
+    path = cluster.program(program)
+    if not path.exists():
+        from local.build import built
+
+        path = built() / "kube"
+        arguments = [program, *arguments]
+    words = [program if path.name == program else "kube", *arguments]
+    os.execve(path, words, {**os.environ, **environment(cluster)})  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except LocalClusterError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,115 @@
+"""Builds the node's programs, once per user and per state of their sources."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from local import places, programs, toolchain
+from local.errors import LocalClusterError
+from local.locks import locked
+from local.progress import alive, say
+
+PROGRAMS = ("kube", "pause")
+
+
+def key(sources: Iterable[tuple[str, bytes]], go_version: str) -> str:
+    """What a build depends on, as 16 characters: every file's name and content, and the compiler."""
+    sha = hashlib.sha256(go_version.encode())
+    for name, content in sorted(sources):
+        sha.update(f"\0{name}\0{len(content)}\0".encode() + content)
+    return sha.hexdigest()[:16]
+
+
+def linker_flags(go_mod: str) -> str:
+    """Versions that the programs report: the Go build of a library's main does not know them."""
+    versions = dict(re.findall(r"^\t(k8s\.io/kubernetes|helm\.sh/helm/v4) (v\S+)", go_mod, re.MULTILINE))
+    kubernetes, helm = versions["k8s.io/kubernetes"], versions["helm.sh/helm/v4"]
+    major, minor, *_ = kubernetes.removeprefix("v").split(".")
+    flags = ["-s", "-w"]
+    for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
+        for name, value in {
+            "gitVersion": kubernetes,
+            "gitMajor": major,
+            "gitMinor": minor,
+            "gitTreeState": "clean",
+        }.items():
+            flags += ["-X", f"{package}.{name}={value}"]
+    flags += ["-X", f"helm.sh/helm/v4/internal/version.version={helm}"]
+    # `helm template` and `helm lint` without a cluster judge charts by these
+    for package, prefix in (("internal/version", "kubeClientVersion"), ("pkg/chart/common", "k8sVersion")):
+        flags += ["-X", f"helm.sh/helm/v4/{package}.{prefix}Major={major}"]
+        flags += ["-X", f"helm.sh/helm/v4/{package}.{prefix}Minor={minor}"]
+    return " ".join(flags)
+
+
+def built() -> Path:
+    """The directory with the programs, which are built first where they are not there."""
+    go = toolchain.find()
+    files = [places.SOURCES / "go.mod", places.SOURCES / "go.sum", *places.SOURCES.rglob("*.go")]
+    name = key(((str(file.relative_to(places.SOURCES)), file.read_bytes()) for file in files), go.version)
+    shelf = places.cache() / "kube"
+    home = shelf / name
+    if home.exists():
+        return home
+    with locked(shelf / "lock", "another build"):
+        if not home.exists():
+            _build(go, home)
+            for old in shelf.iterdir():
+                if re.fullmatch("[0-9a-f]{16}", old.name) and old != home:
+                    shutil.rmtree(old)
+    return home
+
+
+def _build(go: toolchain.Go, home: Path) -> None:
+    # the compiler's cache (3 GB) stays after an interruption, so that the next build goes on where this one ended
+    workshop = home.parent / "workshop"
+    environment = {
+        "CGO_ENABLED": "0",
+        "GOCACHE": str(workshop / "cache"),
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "-mod=readonly -modcacherw -buildvcs=false",
+    }
+    if go.environment:
+        environment |= {"GOMODCACHE": str(workshop / "modules"), **go.environment}
+    workshop.mkdir(exist_ok=True)
+    if (free := shutil.disk_usage(workshop).free) < 6 << 30:
+        raise LocalClusterError(
+            f"the build needs 6 GB below {workshop}, and {free >> 30} GB are free: make room or set XDG_CACHE_HOME"
+        )
+    say(f"building the cluster's programs from source with {go.version}: five to ten minutes on two cores, once")
+    with alive("downloading modules"):
+        packages = programs.output(
+            [go.command, "list", "-deps", "./..."], environment=environment, directory=places.SOURCES
+        )
+    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=home.parent))
+    try:
+        flags = linker_flags((places.SOURCES / "go.mod").read_text())
+        _compile(go, [f"-ldflags={flags}", "-o", str(partial / "kube"), "."], environment, len(packages.splitlines()))
+        _compile(go, ["-ldflags=-s -w", "-o", str(partial / "pause"), "./pause"], environment, 1)
+        partial.chmod(0o755)
+        partial.rename(home)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(workshop)
+    say(f"built {home}")
+
+
+def _compile(go: toolchain.Go, arguments: list[str], environment: dict[str, str], packages: int) -> None:
+    said: list[str] = []
+    command = ["nice", str(go.command), "build", "-v", "-trimpath", *arguments]
+    with alive(f"compiling {arguments[-1]}", lambda: f"{len(said)} of at most {packages} packages"):
+        process = subprocess.Popen(
+            command, cwd=places.SOURCES, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None  # noqa: S101 - a pipe was asked for
+        for line in process.stderr:
+            said.append(line)  # noqa: PERF402 - the list is read while it grows
+        if process.wait():
+            raise LocalClusterError(
+                f"`go build` in {places.SOURCES} ended with status {process.returncode}:\n{''.join(said[-20:])}"
+            )

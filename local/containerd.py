@@ -1,0 +1,21 @@
+"""The node's container store, through containerd's own client."""
+
+from local import programs
+from local.places import Cluster
+from local.programs import Argument
+
+
+def ctr(cluster: Cluster, *arguments: Argument, stdin: bytes | None = None) -> str:
+    """Runs `ctr` in the namespace of Kubernetes' images and returns what it printed."""
+    return programs.output(["ctr", "--address", cluster.socket, "--namespace", "k8s.io", *arguments], stdin=stdin)
+
+
+def answers(cluster: Cluster) -> bool:
+    """Whether containerd runs."""
+    return programs.succeeds(["ctr", "--address", cluster.socket, "version"])
+
+
+def images(cluster: Cluster) -> dict[str, str]:
+    """The digest of each name's manifest."""
+    table = ctr(cluster, "images", "ls").splitlines()[1:]
+    return {row[0]: row[2] for line in table if len(row := line.split()) > 2}

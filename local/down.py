@@ -1,0 +1,31 @@
+"""Ends the cluster."""
+
+import shutil
+
+from local import control_groups, network, prerequisites, process
+from local.locks import MACHINE, locked
+from local.places import Cluster
+from local.progress import say
+
+
+def down(cluster: Cluster, purge: bool) -> None:
+    """Ends every process of the node; a later `up` continues where it was, or begins anew after a purge."""
+    prerequisites.require_root("python3 -m local down")
+    if not cluster.state.exists():
+        say(f"there is no cluster in {cluster.state}")
+        return
+    with locked(cluster.state / "lock", "another command on this cluster"):
+        with locked(MACHINE, "another cluster's start or end"):
+            clear(cluster)
+        if purge:
+            shutil.rmtree(cluster.state)
+    say("down, and its state removed" if purge else f"down; its state stays in {cluster.state}")
+
+
+def clear(cluster: Cluster) -> None:
+    """Leaves no process, mount, link, route, packet-filter rule or control group, however much of them there is."""
+    process.end(cluster)
+    network.disconnect(cluster)
+    control_groups.remove(cluster)
+    for file in (cluster.state / "run").glob("*"):
+        file.unlink()
