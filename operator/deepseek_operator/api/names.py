@@ -28,6 +28,7 @@ class Label:
     WORK = f"{GROUP}/work"  # build, publish, quantize, evaluate, train
     IDENTITY = f"{GROUP}/identity"  # first 32 digits of the work's identity
     SUBJECT = f"{GROUP}/subject"  # which part of the owner: base, a variant, a stage
+    VOLUME = f"{GROUP}/volume"  # of pods: hash of the claim they read, by which pods on one ReadWriteOnce claim meet
 
 
 MANAGED_BY = "deepseek-operator"
@@ -74,6 +75,7 @@ class Reason:
     COMPLETE = "Complete"
     STARTING = "Starting"
     ROLLING_OUT = "RollingOut"
+    SCALED_TO_ZERO = "ScaledToZero"
     WAITING_FOR_MODEL = "WaitingForModel"
     WAITING_FOR_TRAINING_RUN = "WaitingForTrainingRun"
     MODEL_NOT_FOUND = "ModelNotFound"
@@ -94,6 +96,7 @@ class Reason:
     CRASHED = "Crashed"
     FORBIDDEN = "Forbidden"
     UNREACHABLE = "Unreachable"
+    NAME_TAKEN = "NameTaken"
     REPAIRED = "Repaired"
     CREATED = "Created"
     REMOVED = "Removed"

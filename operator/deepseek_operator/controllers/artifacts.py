@@ -1,0 +1,137 @@
+"""One sealed artifact of a model: from what its Job left behind, or from the status that remembers it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from deepseek_runtime.wire.result import JobResult
+
+from deepseek_operator.api.base import LastFailure, Storage
+from deepseek_operator.api.deepseekmodel import (
+    ArchitectureStatus,
+    ArtifactStatus,
+    EvaluationSpec,
+    QuantizationStatus,
+    ScoresStatus,
+)
+from deepseek_operator.controllers.attempts import Standing, Work, ended, jobs_of, stand
+from deepseek_operator.controllers.conditions import moment
+from deepseek_operator.controllers.decision import Child, Object, Observed
+from deepseek_operator.controllers.failures import claim_failure
+from deepseek_operator.controllers.identity import evaluate_identity
+from deepseek_operator.desired.claim import artifact_claim
+from deepseek_operator.desired.labels import Owner
+from deepseek_operator.desired.quantity import amount
+
+Progressed = Literal["Pending", "Working", "Ready", "Failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """One part after a decision. `standing` is that of work that is not remembered as done."""
+
+    work: Work
+    artifact: ArtifactStatus
+    children: tuple[Child, ...] = ()
+    standing: Standing | None = None
+    failure: LastFailure | None = None
+    architecture: ArchitectureStatus | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Sealed, or measured."""
+        return self.standing is None or self.standing.state == "Succeeded"
+
+
+def advance(
+    owner: Owner, work: Work, storage: Storage, previous: Sequence[ArtifactStatus], observed: Observed, now: datetime
+) -> Advance:
+    """Make the base or a variant, unless it is remembered as made and its volume is there."""
+    manifest = artifact_claim(owner, work.subject, work.identity, storage)
+    name = manifest["metadata"]["name"]
+    claim = Child(manifest, create_only=True, adjust=growth(manifest, observed))
+    seen = observed.child("PersistentVolumeClaim", name)
+    known = remembered(work.subject, work.identity, previous)
+    if known is not None and seen is not None and all(ended(job) for job in jobs_of(work, observed)):
+        return Advance(work, known.model_copy(update={"claim": name}), (claim,))
+    standing = stand(work, observed, now, volume=seen)
+    stuck = claim_failure(seen, observed)
+    failure = stuck.of(f"PersistentVolumeClaim/{name}") if stuck is not None else standing.failure
+    children = (claim, *((standing.child,) if standing.child is not None else ()))
+    phases: dict[str, Progressed] = {"Working": "Working", "Succeeded": "Ready", "Failed": "Failed"}
+    artifact = ArtifactStatus(name=work.subject, phase=phases[standing.state], identity=work.identity, claim=name)
+    architecture = None
+    if standing.result is not None:
+        artifact, architecture = _filled(artifact, standing.result)
+    return Advance(work, artifact, children, standing, failure, architecture)
+
+
+def measure(
+    work: Work, advanced: Advance, previous: Sequence[ArtifactStatus], observed: Observed, now: datetime
+) -> Advance:
+    """Measure a sealed artifact, unless its scores are remembered. `advanced` is how it was sealed."""
+    artifact = advanced.artifact
+    old = next((each for each in previous if each.name == artifact.name), None)
+    if old is not None and old.evaluation_identity == work.identity and old.scores is not None:
+        return Advance(work, _scored(artifact, old.scores, work.identity))
+    standing = stand(work, observed, now)
+    artifact = artifact.model_copy(update={"scores": None, "evaluation_identity": None})
+    if standing.result is not None and (scores := standing.result.scores) is not None:
+        shown = ScoresStatus(perplexity=scores.perplexity, bits_per_byte=scores.bits_per_byte, tokens=scores.tokens)
+        artifact = _scored(artifact, shown, work.identity)
+    children = (standing.child,) if standing.child is not None else ()
+    return Advance(work, artifact, children, standing, standing.failure)
+
+
+def forget_scores(artifact: ArtifactStatus, evaluation: EvaluationSpec | None) -> ArtifactStatus:
+    """Scores of another text than the one declared are not shown."""
+    wanted = evaluate_identity(artifact.digest, evaluation) if evaluation and artifact.digest else None
+    if wanted is not None and artifact.evaluation_identity == wanted:
+        return artifact
+    return artifact.model_copy(update={"scores": None, "evaluation_identity": None})
+
+
+def remembered(name: str, identity: str, previous: Sequence[ArtifactStatus]) -> ArtifactStatus | None:
+    """The artifact as a status remembers it, if it is sealed and of this identity."""
+    for artifact in previous:
+        if (artifact.name, artifact.identity, artifact.phase) == (name, identity, "Ready") and artifact.digest:
+            return artifact
+    return None
+
+
+def growth(manifest: Object, observed: Observed) -> tuple[tuple[str, ...], ...]:
+    """A claim may grow and never shrinks: what to bring in line of one that is there."""
+    seen = observed.child("PersistentVolumeClaim", manifest["metadata"]["name"])
+    if seen is None:
+        return ()
+    size = ((seen.get("spec") or {}).get("resources") or {}).get("requests", {}).get("storage", "0")
+    try:
+        grows = amount(manifest["spec"]["resources"]["requests"]["storage"]) > amount(size)
+    except ValueError:  # written in a form that this operator never writes
+        return ()
+    return (("spec", "resources", "requests"),) if grows else ()
+
+
+def _scored(artifact: ArtifactStatus, scores: ScoresStatus, identity: str) -> ArtifactStatus:
+    return artifact.model_copy(update={"scores": scores, "evaluation_identity": identity})
+
+
+def _filled(artifact: ArtifactStatus, result: JobResult) -> tuple[ArtifactStatus, ArchitectureStatus | None]:
+    sealed, quantization = result.artifact, result.quantization
+    facts = {
+        "image": result.image,
+        "seconds": _seconds(result),
+        "digest": sealed.digest if sealed is not None else None,
+        "bytes": sealed.bytes if sealed is not None else None,
+        "dtype": sealed.dtype if sealed is not None else None,
+        "quantization": QuantizationStatus.model_validate(quantization.model_dump()) if quantization else None,
+    }
+    architecture = ArchitectureStatus.model_validate(sealed.architecture.model_dump()) if sealed else None
+    return artifact.model_copy(update=facts), architecture
+
+
+def _seconds(result: JobResult) -> float | None:
+    if result.started_at is None or result.finished_at is None:
+        return None
+    return round((moment(result.finished_at) - moment(result.started_at)).total_seconds(), 1)

@@ -1,0 +1,177 @@
+"""One piece of work through its Jobs: made once, tried again only when something changed, done with its result."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from deepseek_runtime.wire.result import JobResult, decode
+
+from deepseek_operator.api.base import LastFailure
+from deepseek_operator.api.names import Annotation, Label, Reason
+from deepseek_operator.controllers.conditions import moment
+from deepseek_operator.controllers.decision import Child, Object, Observed, Ref, Remove
+from deepseek_operator.controllers.failures import Failure, creation_failure, pods_failure, running_terminated
+from deepseek_operator.controllers.resource import deleting
+from deepseek_operator.desired.labels import Manifest, identity_label
+
+RESULT_GRACE = 20.0
+"""Seconds that a pod's last words may arrive after its Job's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done for one part of a resource, and the Job that does it."""
+
+    kind: str
+    subject: str
+    identity: str
+    job: Callable[[int], Manifest]
+    adjust: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def called(self) -> str:
+        """For people: `quantize int8`."""
+        return f"{self.kind} {self.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a piece of work stands. `child`: the Job that should exist, where one should."""
+
+    state: Literal["Working", "Succeeded", "Failed"]
+    job: str
+    child: Child | None = None
+    result: JobResult | None = None
+    failure: LastFailure | None = None
+    wake_after: float | None = None
+    pods: tuple[Object, ...] = ()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a failure is what keeps it from going on: no pod is at work meanwhile."""
+        working = any((pod.get("status") or {}).get("phase") == "Running" and not deleting(pod) for pod in self.pods)
+        return self.failure is not None and not working
+
+
+def stand(work: Work, observed: Observed, now: datetime, volume: Object | None = None) -> Standing:
+    """Where a piece of work stands. What a Job wrote on an earlier volume than this one counts for nothing."""
+    jobs = sorted(jobs_of(work, observed), key=_attempt)
+    if not jobs:
+        return _start(work, 0)
+    newest = jobs[-1]
+    name, attempt = newest["metadata"]["name"], _attempt(newest)
+    if volume is not None and ended(newest) and _created(newest) < _created(volume):
+        return _start(work, attempt + 1)
+    pods = tuple(pod for pod in observed.pods if _job_of(pod) == name)
+    if deleting(newest):
+        return Standing("Working", name, pods=pods)
+    if (complete := _condition(newest, "Complete")) is not None:
+        return _finished(work, newest, attempt, pods, complete, now)
+    failed = _condition(newest, "Failed")
+    failure = _why(newest, pods, observed)
+    if failed is None:
+        child = Child(work.job(attempt), create_only=True, adjust=work.adjust)
+        shown = failure.of(f"Job/{name}") if failure is not None else None
+        return Standing("Working", name, child, failure=shown, pods=pods)
+    following = work.job(attempt + 1)
+    if _template(following) != _template(newest):
+        return _start(work, attempt + 1)
+    if failure is None:
+        message = failed.get("message") or failed.get("reason", "")
+        failure = Failure(Reason.WORK_FAILED, message, failed.get("lastTransitionTime", ""))
+    return Standing("Failed", name, failure=_given_up(failure, name), pods=pods)
+
+
+def jobs_of(work: Work, observed: Observed) -> list[Object]:
+    """The Jobs that were made for exactly this work."""
+    wanted = (work.kind, work.subject, identity_label(work.identity))
+    return [job for job in observed.of_kind("Job") if _labels(job) == wanted]
+
+
+def outdated(kind: str, subject: str, identity: str, observed: Observed) -> tuple[Object, ...]:
+    """Jobs that still run for what was wanted of this part before."""
+    return tuple(
+        job
+        for job in observed.of_kind("Job")
+        if _labels(job)[:2] == (kind, subject) and _labels(job)[2] != identity_label(identity) and not ended(job)
+    )
+
+
+def remove(obj: Object, why: str) -> tuple[Remove, ...]:
+    """The removal of an object, unless it is already on its way."""
+    return () if deleting(obj) else (Remove(Ref.of(obj), obj["metadata"]["uid"], why),)
+
+
+def ended(job: Object) -> bool:
+    """Whether a Job is over, well or badly."""
+    return _condition(job, "Complete") is not None or _condition(job, "Failed") is not None
+
+
+def _start(work: Work, attempt: int) -> Standing:
+    manifest = work.job(attempt)
+    child = Child(manifest, create_only=True, adjust=work.adjust)
+    return Standing("Working", manifest["metadata"]["name"], child)
+
+
+def _finished(
+    work: Work, job: Object, attempt: int, pods: tuple[Object, ...], complete: Object, now: datetime
+) -> Standing:
+    name = job["metadata"]["name"]
+    said = [str(ended.get("message") or "") for pod in pods if (ended := _ended_well(pod)) is not None]
+    for result in map(decode, said):
+        if result is not None and result.identity == work.identity and result.outcome == "succeeded":
+            return Standing("Succeeded", name, result=result, pods=pods)
+    at = complete.get("lastTransitionTime", "")
+    if said:
+        happened = f"Job {name} ended well but left no result for {work.identity[:8]}: its image speaks another version"
+        failure = Failure(Reason.WORK_FAILED, happened, at)
+        return Standing("Failed", name, failure=_given_up(failure, name), pods=pods)
+    late = (now - moment(at)).total_seconds() if at else RESULT_GRACE
+    if late < RESULT_GRACE:
+        return Standing("Working", name, wake_after=RESULT_GRACE - late, pods=pods)
+    return _start(work, attempt + 1)  # the pod is gone, its result is sealed: the next Job finds it in seconds
+
+
+def _given_up(failure: Failure, job: str) -> LastFailure:
+    shown = failure.of(f"Job/{job}")
+    again = f" Deleting Job {job} tries again."
+    return shown.model_copy(update={"message": shown.message[: 4096 - len(again)] + again})
+
+
+def _why(job: Object, pods: tuple[Object, ...], observed: Observed) -> Failure | None:
+    return pods_failure(pods, observed) or creation_failure(job, observed)
+
+
+def _ended_well(pod: Object) -> Object | None:
+    ended = running_terminated(pod)
+    return ended if ended is not None and ended.get("exitCode") == 0 else None
+
+
+def _condition(job: Object, type_: str) -> Object | None:
+    for condition in (job.get("status") or {}).get("conditions") or ():
+        if condition["type"] == type_ and condition["status"] == "True":
+            return dict(condition)
+    return None
+
+
+def _labels(job: Object) -> tuple[str, str, str]:
+    labels = job["metadata"].get("labels") or {}
+    return labels.get(Label.WORK, ""), labels.get(Label.SUBJECT, ""), labels.get(Label.IDENTITY, "")
+
+
+def _job_of(pod: Object) -> str:
+    labels = pod["metadata"].get("labels") or {}
+    return str(labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", ""))
+
+
+def _attempt(job: Object) -> int:
+    return int((job["metadata"].get("annotations") or {}).get(Annotation.ATTEMPT, "0"))
+
+
+def _created(obj: Object) -> str:
+    return str(obj["metadata"].get("creationTimestamp", ""))
+
+
+def _template(job: Object) -> str:
+    return str((job["metadata"].get("annotations") or {}).get(Annotation.TEMPLATE_HASH, ""))

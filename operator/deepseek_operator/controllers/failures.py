@@ -1,0 +1,190 @@
+"""What Kubernetes says about a child in trouble, in the terms of the resource: reason, remedy, pod, exit code."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deepseek_runtime.wire.exit_codes import ExitCode
+from deepseek_runtime.wire.result import decode
+
+from deepseek_operator.api.base import LastFailure
+from deepseek_operator.api.names import Reason
+from deepseek_operator.controllers.decision import Object, Observed
+from deepseek_operator.controllers.decision import Warning as WarningEvent
+from deepseek_operator.controllers.remedies import REMEDIES, with_remedy
+from deepseek_operator.controllers.resource import deleting
+
+TERMINAL = frozenset({int(ExitCode.CONFIGURATION), int(ExitCode.DATA)})
+"""Exit codes of work that would fail again."""
+
+_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
+_NO_CONTAINER = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_MOUNT = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
+_PROVISION = frozenset({"ProvisioningFailed", "FailedBinding"})
+_LONGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What happened to a child; `terminal`: it would happen again."""
+
+    reason: str
+    happened: str
+    time: str
+    pod: str | None = None
+    exit_code: int | None = None
+    terminal: bool = False
+
+    @property
+    def message(self) -> str:
+        """What happened, and what to do."""
+        return with_remedy(self.reason, self.happened)[:_LONGEST]
+
+    def of(self, component: str) -> LastFailure:
+        """As the status shows it."""
+        return LastFailure(
+            component=component,
+            reason=self.reason,
+            message=self.message,
+            exit_code=self.exit_code,
+            pod=self.pod,
+            time=self.time,
+        )
+
+
+def pods_failure(pods: Sequence[Object], observed: Observed) -> Failure | None:
+    """The newest failure among pods; those that are being deleted do not count, nor does one that ended well."""
+    found = [failure for pod in pods for failure in _pod_failures(pod, observed.warnings.get(_uid(pod), ()))]
+    return max(found, key=lambda failure: (failure.time, failure.pod or "")) if found else None
+
+
+def claim_failure(claim: Object | None, observed: Observed) -> Failure | None:
+    """Why a claim gets no volume. Pending alone is no failure: many classes wait for the first pod."""
+    if claim is None or (claim.get("status") or {}).get("phase", "Pending") == "Bound":
+        return None
+    name, storage_class = claim["metadata"]["name"], (claim.get("spec") or {}).get("storageClassName")
+    for warning in reversed(observed.warnings.get(_uid(claim), ())):
+        if warning.reason in _PROVISION:
+            happened = (
+                f"PersistentVolumeClaim {name} of class {storage_class or '(none)'} gets no volume: {warning.message}"
+            )
+            return Failure(Reason.VOLUME_MISSING, happened, warning.time)
+    return None
+
+
+def creation_failure(child: Object, observed: Observed) -> Failure | None:
+    """Why the pods of a Job or Deployment are refused: quota, or a Pod Security policy."""
+    for condition in _conditions(child):
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return Failure(Reason.FORBIDDEN, condition.get("message", ""), condition.get("lastTransitionTime", ""))
+    for warning in reversed(observed.warnings.get(_uid(child), ())):
+        if warning.reason == "FailedCreate":
+            return Failure(Reason.FORBIDDEN, f"pods of {_called(child)} are refused: {warning.message}", warning.time)
+    return None
+
+
+def running_terminated(pod: Object) -> Object | None:
+    """How the pod's container ended, the last time it did."""
+    for status in _containers(pod):
+        state = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated")
+        if state is not None:
+            return dict(state)
+    return None
+
+
+def _pod_failures(pod: Object, warnings: Sequence[WarningEvent]) -> Iterator[Failure]:
+    status = pod.get("status") or {}
+    if deleting(pod) or status.get("phase") == "Succeeded":
+        return
+    name = pod["metadata"]["name"]
+    if status.get("reason") == "Evicted":
+        message = status.get("message", "")
+        reason = Reason.OUT_OF_MEMORY if "memory" in message else Reason.CRASHED
+        yield Failure(reason, f"pod {name} was evicted: {message}", _created(pod), name)
+    for container in _containers(pod):
+        if not container.get("ready", False):
+            yield from _container_failure(pod, container)
+    if status.get("phase", "Pending") == "Pending":
+        yield from _scheduling_failure(pod)
+        if (warning := _last(warnings, _MOUNT)) is not None:
+            yield Failure(Reason.VOLUME_MISSING, f"pod {name} cannot mount: {warning.message}", warning.time, name)
+
+
+def _container_failure(pod: Object, container: Object) -> Iterator[Failure]:
+    name = pod["metadata"]["name"]
+    waiting: dict[str, Any] = (container.get("state") or {}).get("waiting") or {}
+    said = waiting.get("message") or waiting.get("reason", "")
+    if waiting.get("reason") in _PULL:
+        image = container.get("image", "")
+        yield Failure(Reason.IMAGE_PULL_FAILED, f"pod {name} cannot get image {image}: {said}", _created(pod), name)
+    elif waiting.get("reason") in _NO_CONTAINER:
+        reason = Reason.VOLUME_MISSING if "not found" in said else Reason.CRASHED
+        yield Failure(reason, f"the container of pod {name} cannot start: {said}", _created(pod), name)
+    ended = running_terminated(pod)
+    if ended is not None and (failure := _ended(name, ended)) is not None:
+        yield failure
+
+
+def _ended(pod: str, ended: Object) -> Failure | None:
+    code = int(ended.get("exitCode", 0))
+    if code in (ExitCode.DONE, ExitCode.INTERRUPTED):
+        return None
+    time, text = ended.get("finishedAt") or "", str(ended.get("message") or "")
+    result = decode(text)
+    said = result.message if result is not None and result.message else _last_line(text)
+    if ended.get("reason") == "OOMKilled" or code == ExitCode.OUT_OF_MEMORY:
+        happened = f"pod {pod} ran out of memory (exit code {code})" + (f": {said}" if said else "")
+        return Failure(Reason.OUT_OF_MEMORY, happened, time, pod, code)
+    if code in TERMINAL:
+        reason = result.reason if result is not None and result.reason else Reason.WORK_FAILED
+        return Failure(reason, said or f"pod {pod} ended with exit code {code}", time, pod, code, terminal=True)
+    happened = f"pod {pod} ended with exit code {code}" + (f": {said}" if said else "")
+    reason = result.reason if result is not None and result.reason in REMEDIES else Reason.CRASHED
+    return Failure(reason or Reason.CRASHED, happened, time, pod, code)
+
+
+def _scheduling_failure(pod: Object) -> Iterator[Failure]:
+    name = pod["metadata"]["name"]
+    for condition in _conditions(pod):
+        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            message = condition.get("message", "")
+            happened = f"no node can run pod {name}: {message}"
+            yield Failure(_unschedulable(message), happened, condition.get("lastTransitionTime", ""), name)
+
+
+def _unschedulable(message: str) -> str:
+    """Which of the scheduler's complaints it is: a missing volume, one that is elsewhere, or no room."""
+    if "not found" in message or "unbound immediate PersistentVolumeClaims" in message:
+        return Reason.VOLUME_MISSING
+    if "pod affinity rules" in message or "volume node affinity conflict" in message:
+        return Reason.NEEDS_SHARED_VOLUME
+    return Reason.UNSCHEDULABLE
+
+
+def _last(warnings: Sequence[WarningEvent], reasons: frozenset[str]) -> WarningEvent | None:
+    return next((warning for warning in reversed(warnings) if warning.reason in reasons), None)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:1024] if lines else ""
+
+
+def _containers(pod: Object) -> list[Object]:
+    return list((pod.get("status") or {}).get("containerStatuses") or ())
+
+
+def _conditions(obj: Object) -> list[Object]:
+    return list((obj.get("status") or {}).get("conditions") or ())
+
+
+def _created(obj: Object) -> str:
+    return str(obj["metadata"].get("creationTimestamp", ""))
+
+
+def _uid(obj: Object) -> str:
+    return str(obj["metadata"]["uid"])
+
+
+def _called(obj: Object) -> str:
+    return f"{obj['kind']}/{obj['metadata']['name']}"

@@ -1,0 +1,80 @@
+"""The identity of work: equal inputs, recipe and algorithm give equal bytes, so what is sealed need not be made again.
+
+The image is provenance and no part of it. A recipe's fields that still have the default they were introduced with are
+left out: a field that is added later changes no identity, a default that is changed later does.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deepseek_runtime.wire.base import digest
+from deepseek_runtime.wire.job import ALGORITHMS
+
+from deepseek_operator.api.base import DataSource
+from deepseek_operator.api.deepseekmodel import EvaluationSpec, QuantizationSpec, ScratchSource
+from deepseek_operator.api.trainingrun import StageSpec
+
+INTRODUCED: Mapping[str, Mapping[str, Any]] = {
+    "build": {"config": {}, "seed": 0, "vocabSize": 4096},
+    "publish": {},
+    "quantize": {"ignore": []},
+    "evaluate": {"contextLength": 256, "maxTokens": None},
+    "train": {
+        "learningRate": 3e-4,
+        "minLearningRateRatio": 0.1,
+        "warmupSteps": 100,
+        "batchSize": 8,
+        "sequenceLength": 256,
+        "weightDecay": 0.1,
+        "gradientClip": 1.0,
+        "beta1": 0.9,
+        "beta2": 0.95,
+        "precision": "bfloat16",
+        "seed": 0,
+    },
+}
+"""Defaults as they were when each field came; never edited, only added to."""
+
+
+def build_identity(source: ScratchSource) -> str:
+    """Of a model with random weights."""
+    recipe = {
+        "architecture": source.architecture,
+        "config": source.config,
+        "seed": source.seed,
+        "vocabSize": source.tokenizer.vocab_size,
+    }
+    return _identity("build", {"text": _data(source.tokenizer.text)}, recipe)
+
+
+def publish_identity(input_digest: str) -> str:
+    """Of a copy of a run's export."""
+    return _identity("publish", {"digest": input_digest}, {})
+
+
+def quantize_identity(input_digest: str, quantization: QuantizationSpec) -> str:
+    """Of a variant."""
+    recipe = {"scheme": quantization.scheme, "ignore": list(quantization.ignore)}
+    return _identity("quantize", {"digest": input_digest}, recipe)
+
+
+def evaluate_identity(input_digest: str, evaluation: EvaluationSpec) -> str:
+    """Of a measurement."""
+    recipe = {"contextLength": evaluation.context_length, "maxTokens": evaluation.max_tokens}
+    return _identity("evaluate", {"digest": input_digest, "text": _data(evaluation.text)}, recipe)
+
+
+def train_identity(input_digest: str, stage: StageSpec) -> str:
+    """Of one stage of a run. How many processes share the work is no part of it: they share the same batches."""
+    recipe = {"type": stage.type, "steps": stage.until.steps, **stage.hyperparameters.to_object()}
+    return _identity("train", {"digest": input_digest, "data": _data(stage.data)}, recipe)
+
+
+def _data(sources: list[DataSource]) -> list[dict[str, Any]]:
+    return [source.to_object() for source in sources]
+
+
+def _identity(kind: str, inputs: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    introduced = INTRODUCED[kind]
+    changed = {name: value for name, value in recipe.items() if name not in introduced or introduced[name] != value}
+    return digest({"kind": kind, "inputs": inputs, "recipe": changed, "algorithm": ALGORITHMS[kind]})

@@ -1,0 +1,284 @@
+"""DeepSeekModel: the base, then its variants, then what is measured of each."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from deepseek_operator.api.base import LastFailure
+from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, DeepSeekModelStatus
+from deepseek_operator.api.names import FINALIZER_IN_USE, MODEL, TRAINING, Condition, Reason
+from deepseek_operator.controllers.artifacts import Advance, advance, forget_scores, measure
+from deepseek_operator.controllers.conditions import (
+    Verdict,
+    holds,
+    pending,
+    refused,
+    roll_up,
+    stalled,
+    stamp,
+    terminating,
+)
+from deepseek_operator.controllers.decision import Child, Decision, Object, Observed, Ref, Remove, Settings
+from deepseek_operator.controllers.events import transitions
+from deepseek_operator.controllers.in_use import services_on
+from deepseek_operator.controllers.model_works import ModelWorks
+from deepseek_operator.controllers.origin import BASE, Origin, origin
+from deepseek_operator.controllers.progress import progress_status, shown
+from deepseek_operator.controllers.remedies import REMEDIES, with_remedy
+from deepseek_operator.controllers.resource import Invalid, deleting, read_spec, read_status
+from deepseek_operator.controllers.retirement import superseded
+from deepseek_operator.desired.labels import Owner
+from deepseek_operator.desired.quantity import human_bytes
+
+VOLATILE = frozenset({"progress"})
+
+_PHASES = {Reason.BUILDING: "Building", Reason.PUBLISHING: "Publishing"}
+_DOING = {
+    "build": Reason.BUILDING,
+    "publish": Reason.PUBLISHING,
+    "quantize": Reason.QUANTIZING,
+    "evaluate": Reason.EVALUATING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How far a model has come: each list goes only as far as the one before it allows."""
+
+    origin: Origin | Verdict
+    base: Advance | None = None
+    variants: tuple[Advance, ...] = ()
+    scores: tuple[Advance, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Advance, ...]:
+        """Everything that has been looked at, in the order of work."""
+        return ((self.base,) if self.base is not None else ()) + self.variants + self.scores
+
+
+class ModelController:
+    """Decides for one DeepSeekModel."""
+
+    kind = MODEL
+
+    def references(self, resource: Object) -> frozenset[Ref]:
+        """The run that the base comes from."""
+        spec = read_spec(DeepSeekModelSpec, resource)
+        if isinstance(spec, Invalid) or spec.source.training_run is None:
+            return frozenset()
+        return frozenset({Ref(TRAINING, resource["metadata"]["namespace"], spec.source.training_run.name)})
+
+    def decide(self, resource: Object, observed: Observed, now: datetime, settings: Settings) -> Decision:
+        """Children, removals and status of a model."""
+        owner = Owner.of(resource)
+        previous = read_status(DeepSeekModelStatus, resource)
+        generation = resource["metadata"]["generation"]
+        users = services_on(owner.name, observed)
+        finalizers = frozenset({FINALIZER_IN_USE}) if users and not observed.namespace_terminating else frozenset()
+        if deleting(resource):
+            blocked = (_blocked(users),) if finalizers else ()
+            status = previous.model_copy(
+                update={
+                    "phase": "Terminating",
+                    "progress": None,
+                    "observed_generation": generation,
+                    "conditions": stamp(terminating(*blocked), previous.conditions, generation, now),
+                }
+            )
+            return Decision(status=status.to_object(), finalizers=finalizers, volatile=VOLATILE)
+        spec = read_spec(DeepSeekModelSpec, resource)
+        if isinstance(spec, Invalid):
+            status = previous.model_copy(
+                update={
+                    "phase": "Failed",
+                    "progress": None,
+                    "observed_generation": generation,
+                    "conditions": stamp(
+                        refused(Reason.INVALID_CONFIG, spec.message), previous.conditions, generation, now
+                    ),
+                }
+            )
+            events = transitions(previous, status, "Validate")
+            return Decision(status=status.to_object(), events=events, finalizers=finalizers, volatile=VOLATILE)
+        life = live(ModelWorks(owner, spec, settings), previous, observed, now)
+        status, wake = _status(spec, life, previous, observed, generation, now)
+        return Decision(
+            children=_children(life),
+            remove=_removals(owner.name, spec, life, observed),
+            status=status.to_object(),
+            events=transitions(previous, status, "Reconcile"),
+            wake_after=wake,
+            finalizers=finalizers,
+            volatile=VOLATILE,
+        )
+
+    def orphaned(self, ref: Ref, observed: Observed) -> tuple[Remove, ...]:
+        """Nothing: every child has an owner reference."""
+        return ()
+
+
+def live(works: ModelWorks, previous: DeepSeekModelStatus, observed: Observed, now: datetime) -> Life:
+    """How far the model has come."""
+    spec, owner = works.spec, works.owner
+    found = origin(owner.namespace, spec, previous, observed)
+    if isinstance(found, Verdict):
+        return Life(found)
+    # Without an architecture the status was not written by a sealed base.
+    known = previous.artifacts if previous.architecture is not None else []
+    base = advance(owner, works.base(found), spec.storage, known, observed, now)
+    if not base.ready:
+        return Life(found, base)
+    variants = tuple(
+        advance(owner, works.quantize(variant, base.artifact), spec.storage, known, observed, now)
+        for variant in spec.variants
+    )
+    if spec.evaluation is None:
+        return Life(found, base, variants)
+    sealed = [part for part in (base, *variants) if part.ready]
+    scores = tuple(
+        measure(works.evaluate(spec.evaluation, part.artifact), part, previous.artifacts, observed, now)
+        for part in sealed
+    )
+    return Life(found, base, variants, scores)
+
+
+def _children(life: Life) -> tuple[Child, ...]:
+    return tuple(child for part in life.parts for child in part.children)
+
+
+def _removals(model: str, spec: DeepSeekModelSpec, life: Life, observed: Observed) -> tuple[Remove, ...]:
+    declared = frozenset({BASE, *(variant.name for variant in spec.variants)})
+    sealed = {
+        part.artifact.name: part.artifact
+        for part in ((life.base,) if life.base is not None else ()) + life.variants
+        if part.ready
+    }
+    return superseded(model, [part.work for part in life.parts], sealed, declared, observed)
+
+
+def _status(
+    spec: DeepSeekModelSpec,
+    life: Life,
+    previous: DeepSeekModelStatus,
+    observed: Observed,
+    generation: int,
+    now: datetime,
+) -> tuple[DeepSeekModelStatus, float | None]:
+    domain = _domain(spec, life)
+    verdicts = roll_up(domain, holds(Condition.READY, Reason.READY, _summary(spec, life)))
+    ready = verdicts[0]
+    working = [part for part in life.parts if not part.ready]
+    progress, waits = None, [part.standing.wake_after for part in working if part.standing is not None]
+    for part in working:
+        figures = shown(part.standing.pods if part.standing else (), part.work.identity, observed, now)
+        waits.append(figures.wake_after)
+        if figures.unreachable is not None:
+            verdicts = (*verdicts, figures.unreachable)
+            break
+        if figures.figures is not None:
+            progress = progress_status(part.work.called, figures.figures)
+            break
+    artifacts = _artifacts(spec, life, previous)
+    base = next((artifact for artifact in artifacts if artifact.name == BASE and artifact.digest), None)
+    sealed = life.base is not None and life.base.ready
+    known = life.base.architecture if life.base is not None and life.base.architecture else previous.architecture
+    status = DeepSeekModelStatus(
+        observed_generation=generation,
+        conditions=stamp(verdicts, previous.conditions, generation, now),
+        last_failure=None if ready.status == "True" else _last_failure(life, working, previous),
+        progress=progress,
+        phase=_phase(ready, life, stuck=any(verdict.stalled for verdict in domain)),
+        digest=base.digest if base else None,
+        size=human_bytes(base.bytes) if base and base.bytes is not None else None,
+        architecture=known if sealed or isinstance(life.origin, Verdict) else None,
+        artifacts=artifacts,
+        lineage=previous.lineage if isinstance(life.origin, Verdict) else life.origin.lineage,
+    )
+    return status, min((wait for wait in waits if wait is not None), default=None)
+
+
+def _domain(spec: DeepSeekModelSpec, life: Life) -> tuple[Verdict, ...]:
+    if isinstance(life.origin, Verdict) or life.base is None:
+        return (life.origin,) if isinstance(life.origin, Verdict) else ()
+    acquired = _verdict(Condition.ACQUIRED, (life.base,), 1, f"the base is sealed on {life.base.artifact.claim}")
+    verdicts = [acquired]
+    if spec.variants:
+        verdicts.append(
+            _verdict(
+                Condition.VARIANTS_READY,
+                life.variants,
+                len(spec.variants),
+                f"{', '.join(variant.name for variant in spec.variants)}: sealed",
+            )
+        )
+    if spec.evaluation is not None:
+        scored = ", ".join(
+            f"{part.artifact.name} {part.artifact.scores.perplexity:.4g}"
+            for part in life.scores
+            if part.artifact.scores
+        )
+        verdicts.append(_verdict(Condition.EVALUATED, life.scores, 1 + len(spec.variants), f"perplexity: {scored}"))
+    return tuple(verdicts)
+
+
+def _verdict(condition: str, parts: tuple[Advance, ...], wanted: int, done: str) -> Verdict:
+    """True when all parts are done; else what the first of them is at, one that failed before all."""
+    for part in parts:
+        if part.standing is not None and part.standing.state == "Failed" and part.failure is not None:
+            reason = part.failure.reason if part.failure.reason in REMEDIES else Reason.WORK_FAILED
+            return stalled(condition, reason, f"{part.work.called} failed: {part.failure.message}")
+    for part in parts:
+        if part.failure is not None and not part.ready and (part.standing is None or part.standing.blocked):
+            return pending(condition, part.failure.reason, part.failure.message)
+    waiting = [part for part in parts if not part.ready]
+    if waiting:
+        work, job = waiting[0].work, waiting[0].standing.job if waiting[0].standing else ""
+        others = f", and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+        return pending(condition, _DOING[work.kind], f"{work.called} is at work in Job {job}{others}.")
+    if len(parts) < wanted:
+        return pending(condition, Reason.PENDING, f"{wanted - len(parts)} of {wanted} wait for what comes before.")
+    return holds(condition, Reason.COMPLETE, f"{done}.")
+
+
+def _artifacts(spec: DeepSeekModelSpec, life: Life, previous: DeepSeekModelStatus) -> list[ArtifactStatus]:
+    if life.base is None:
+        return previous.artifacts  # what is sealed stays known while its source is waited for
+    latest = {part.artifact.name: part.artifact for part in life.parts}
+    return [forget_scores(artifact, spec.evaluation) for artifact in latest.values()]
+
+
+def _last_failure(life: Life, working: list[Advance], previous: DeepSeekModelStatus) -> LastFailure | None:
+    """The newest failure; an older one stays while the work it concerns goes on."""
+    now = [part.failure for part in working if part.failure is not None]
+    if now:
+        return max(now, key=lambda failure: (failure.time, failure.component))
+    old = previous.last_failure
+    if old is None or life.base is None:
+        return old
+    open_ = {f"Job/{part.standing.job}" for part in working if part.standing is not None}
+    open_ |= {f"PersistentVolumeClaim/{part.artifact.claim}" for part in working}
+    return old if old.component in open_ else None
+
+
+def _phase(ready: Verdict, life: Life, *, stuck: bool) -> str:
+    if ready.status == "True":
+        return "Ready"
+    if stuck:
+        return "Failed"
+    if isinstance(life.origin, Verdict) or life.base is None:
+        return "Pending"
+    if not life.base.ready:
+        return _PHASES[_DOING[life.base.work.kind]]
+    return "Quantizing" if any(not part.ready for part in life.variants) else "Evaluating"
+
+
+def _summary(spec: DeepSeekModelSpec, life: Life) -> str:
+    if life.base is None:
+        return ""
+    size = human_bytes(life.base.artifact.bytes or 0)
+    names = ", ".join(variant.name for variant in spec.variants)
+    return f"base {size}, digest {(life.base.artifact.digest or '')[:12]}" + (f"; variants {names}" if names else "")
+
+
+def _blocked(users: tuple[str, ...]) -> Verdict:
+    happened = f"InferenceService {', '.join(users)} runs on this model"
+    return holds(Condition.DELETION_BLOCKED, Reason.IN_USE, with_remedy(Reason.IN_USE, happened))

@@ -1,0 +1,126 @@
+"""The Jobs of a model: build or publish the base, quantize a variant, evaluate either."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deepseek_runtime.wire.architecture import complete
+from deepseek_runtime.wire.job import BuildJob, EvaluateJob, Job, PublishJob, QuantizeJob, Tokenizer
+from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, OUTPUT, STAGES
+
+from deepseek_operator.api.deepseekmodel import (
+    ArtifactStatus,
+    DeepSeekModelSpec,
+    EvaluationSpec,
+    ScratchSource,
+    VariantSpec,
+)
+from deepseek_operator.controllers.attempts import Work
+from deepseek_operator.controllers.decision import Settings
+from deepseek_operator.controllers.identity import evaluate_identity, quantize_identity
+from deepseek_operator.controllers.origin import BASE, Origin
+from deepseek_operator.desired.claim import artifact_claim_name
+from deepseek_operator.desired.job import job, job_container
+from deepseek_operator.desired.labels import Manifest, Owner
+from deepseek_operator.desired.pod import Image, Mount, data_mounts, data_paths
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWorks:
+    """Makes the works of one model."""
+
+    owner: Owner
+    spec: DeepSeekModelSpec
+    settings: Settings
+
+    def claim_name(self, subject: str, identity: str) -> str:
+        """The claim of the base or of a variant."""
+        return artifact_claim_name(self.owner.name, subject, identity)
+
+    def base(self, origin: Origin) -> Work:
+        """Make the base."""
+        written = Mount(OUTPUT, claim=self.claim_name(BASE, origin.identity), read_only=False)
+        if (scratch := self.spec.source.scratch) is not None:
+            mounts = (written, *data_mounts(scratch.tokenizer.text))
+            return self._work(BASE, self._build(scratch, origin.identity), mounts, reads=None)
+        config = PublishJob(
+            identity=origin.identity,
+            owner=self.owner.path,
+            credential=self._credential(),
+            input_digest=origin.lineage.digest or "",
+        )
+        exported = Mount(INPUT, claim=origin.claim, sub_path=f"{STAGES}/{origin.stage}/{ARTIFACT}")
+        return self._work(BASE, config, (exported, written), reads=origin.claim)
+
+    def quantize(self, variant: VariantSpec, base: ArtifactStatus) -> Work:
+        """Make a variant of a sealed base."""
+        source = base.digest or ""
+        identity = quantize_identity(source, variant.quantization)
+        config = QuantizeJob(
+            identity=identity,
+            owner=self.owner.path,
+            credential=self._credential(),
+            input_digest=source,
+            scheme=variant.quantization.scheme,
+            ignore=tuple(variant.quantization.ignore),
+        )
+        mounts = (
+            Mount(INPUT, claim=base.claim, sub_path=ARTIFACT),
+            Mount(OUTPUT, claim=self.claim_name(variant.name, identity), read_only=False),
+        )
+        return self._work(variant.name, config, mounts, reads=base.claim)
+
+    def evaluate(self, evaluation: EvaluationSpec, artifact: ArtifactStatus) -> Work:
+        """Measure a sealed base or variant; the result lies beside it."""
+        measured = artifact.digest or ""
+        identity = evaluate_identity(measured, evaluation)
+        config = EvaluateJob(
+            identity=identity,
+            owner=self.owner.path,
+            credential=self._credential(),
+            input_digest=measured,
+            text=data_paths(evaluation.text),
+            context_length=evaluation.context_length,
+            max_tokens=evaluation.max_tokens,
+        )
+        mounts = (
+            Mount(INPUT, claim=artifact.claim, sub_path=ARTIFACT),
+            Mount(OUTPUT, claim=artifact.claim, sub_path=EVALUATIONS, read_only=False),
+            *data_mounts(evaluation.text),
+        )
+        return self._work(artifact.name, config, mounts, reads=artifact.claim)
+
+    def _build(self, scratch: ScratchSource, identity: str) -> BuildJob:
+        return BuildJob(
+            identity=identity,
+            owner=self.owner.path,
+            credential=self._credential(),
+            architecture=scratch.architecture,
+            config=complete(scratch.architecture, scratch.config),
+            tokenizer=Tokenizer(vocab_size=scratch.tokenizer.vocab_size, text=data_paths(scratch.tokenizer.text)),
+            seed=scratch.seed,
+        )
+
+    def _work(self, subject: str, config: Job, mounts: tuple[Mount, ...], reads: str | None) -> Work:
+        def manifest(attempt: int) -> Manifest:
+            return job(
+                self.owner,
+                work=config.kind,
+                subject=subject,
+                identity=config.identity,
+                attempt=attempt,
+                container=job_container(config, mounts, self.spec.jobs),
+                image=Image(self.settings.runtime_image, self.settings.image_pull_policy),
+                pods=self.spec.jobs,
+                reads=reads,
+                one_node=one_node(self.spec.storage.access_modes),
+            )
+
+        return Work(config.kind, subject, config.identity, manifest)
+
+    def _credential(self) -> str:
+        return self.owner.fingerprint(self.settings.master_key)
+
+
+def one_node(access_modes: Sequence[str]) -> bool:
+    """Whether all users of a volume must run on one node."""
+    return "ReadWriteMany" not in access_modes

@@ -1,0 +1,48 @@
+"""What to do about everything that can go wrong: one sentence for each reason that a failure or a stall can have."""
+
+from deepseek_operator.api.names import Reason
+
+REMEDIES: dict[str, str] = {
+    Reason.IMAGE_PULL_FAILED: (
+        "Check that the image exists and that the node may pull it: the chart's value runtime.image, and "
+        "imagePullSecrets of the resource."
+    ),
+    Reason.UNSCHEDULABLE: (
+        "Lower the requests under resources, change nodeSelector or tolerations, or add a node that has room."
+    ),
+    Reason.NEEDS_SHARED_VOLUME: (
+        "A ReadWriteOnce volume keeps all its pods on one node: give the model storage.accessModes [ReadWriteMany], "
+        "or ask for fewer or smaller pods."
+    ),
+    Reason.VOLUME_MISSING: (
+        "Create what is named, or correct its name in the resource; a volume needs a storage class that exists: "
+        "`kubectl get storageclass`."
+    ),
+    Reason.OUT_OF_MEMORY: "Raise resources.limits.memory, or make the model, the batch or the cache smaller.",
+    Reason.CRASHED: "Read the log with `kubectl logs --previous` on the pod; it is started again.",
+    Reason.FORBIDDEN: "Ask the namespace's administrator for quota, or for a policy that admits restricted pods.",
+    Reason.DIGEST_MISMATCH: (
+        "The files on the volume are not those that were sealed: delete the PersistentVolumeClaim and the model's "
+        "Job, and the work is done anew."
+    ),
+    Reason.WORK_FAILED: "Correct what the message names; trying the same again would fail again.",
+    Reason.INVALID_CONFIG: "Correct the field that the message names.",
+    Reason.STORAGE_TOO_SMALL: "Raise storage.size, or make the model smaller.",
+    Reason.HEADS_NOT_DIVISIBLE: "Set parallelism.tensor to one of the numbers that divide the heads.",
+    Reason.CONTEXT_TOO_LONG: "Lower engine.contextLength, or leave it out for the model's own.",
+    Reason.VARIANT_NOT_FOUND: "Add the variant to the model, or name one that it has.",
+    Reason.STAGE_NOT_FOUND: "Name a stage that the TrainingRun has, or leave it out for the last.",
+    Reason.MODEL_NOT_FOUND: "Create the DeepSeekModel, or correct its name.",
+    Reason.TRAINING_RUN_NOT_FOUND: "Create the TrainingRun, or correct its name.",
+    Reason.UNREACHABLE: (
+        "The work goes on. If figures are wanted, let the operator's namespace reach port 9400 in the NetworkPolicy."
+    ),
+    Reason.IN_USE: "Delete the services that are named, or give them another model.",
+}
+
+
+def with_remedy(reason: str, happened: str) -> str:
+    """What happened, then what to do."""
+    happened = happened.strip().rstrip(".")
+    remedy = REMEDIES.get(reason)
+    return f"{happened}. {remedy}" if remedy else f"{happened}."

@@ -1,0 +1,87 @@
+"""Whether what is asked for fits: volumes, heads, contexts. Found out before a pod exists."""
+
+from decimal import Decimal
+
+from deepseek_runtime.wire.architecture import parameters, problems
+
+from deepseek_operator.api.deepseekmodel import ArchitectureStatus, ScratchSource
+from deepseek_operator.api.inferenceservice import InferenceServiceSpec
+from deepseek_operator.api.names import Reason
+from deepseek_operator.desired.quantity import amount, human_bytes
+
+Problem = tuple[str, str]
+"""A reason and a message that says what to do."""
+
+FLOAT32_BYTES = 4
+ADAM_FLOATS = 3
+"""Of each parameter a checkpoint holds the weight and AdamW's two moments."""
+
+_MARGIN = Decimal("1.1")
+_SMALL_FILES = 64 * 1024**2
+
+
+def scratch_problem(source: ScratchSource, size: str) -> Problem | None:
+    """What is wrong with a new model: its config, or that its weights do not fit the volume."""
+    vocab_size = source.tokenizer.vocab_size
+    if found := problems(source.architecture, source.config, vocab_size):
+        return Reason.INVALID_CONFIG, f"source.scratch: {'; '.join(found[:4])}."
+    count = parameters(source.architecture, source.config, vocab_size)
+    return volume_problem(count * FLOAT32_BYTES, size, f"a model of {count:,} parameters", "storage.size")
+
+
+def checkpoints_problem(count: int, keep: int, stages: int, size: str) -> Problem | None:
+    """Whether a run's volume holds its checkpoints, the one being written among them, and its exports."""
+    needed = count * FLOAT32_BYTES * (ADAM_FLOATS * (keep + 1) + stages)
+    held = f"{keep} checkpoints, the next one and {stages} exports of {count:,} parameters"
+    return volume_problem(needed, size, held, "checkpoint.storage.size")
+
+
+def volume_problem(content: int, size: str, held: str, field: str) -> Problem | None:
+    """Whether so many bytes fit a volume, with a tenth and 64 MiB to spare."""
+    needed = int(content * _MARGIN) + _SMALL_FILES
+    if needed <= amount(size):
+        return None
+    return (
+        Reason.STORAGE_TOO_SMALL,
+        f"{held} needs {human_bytes(needed)}, but {field} is {size}. "
+        f"Set {field} to {_suggested(needed)} or more, or make the model smaller.",
+    )
+
+
+def service_problem(spec: InferenceServiceSpec, architecture: ArchitectureStatus) -> Problem | None:
+    """Whether the engine can split this model so and hold such a context."""
+    tensor = spec.parallelism.tensor
+    latent = architecture.name.startswith("Deepseek")  # one latent serves all heads, on every rank
+    heads = {"attention heads": architecture.attention_heads}
+    if not latent:
+        heads["key-value heads"] = architecture.key_value_heads
+    for called, count in heads.items():
+        if count % tensor:
+            possible = [n for n in range(1, 65) if all(c % n == 0 for c in heads.values())]
+            return (
+                Reason.HEADS_NOT_DIVISIBLE,
+                f"{count} {called} cannot be split over parallelism.tensor {tensor}; it can be "
+                f"{', '.join(map(str, possible))}.",
+            )
+    asked = spec.engine.context_length
+    if asked is not None and asked > architecture.context_length:
+        return (
+            Reason.CONTEXT_TOO_LONG,
+            f"engine.contextLength is {asked}, but the model was made for {architecture.context_length} tokens. "
+            f"Set it to {architecture.context_length} or less, or leave it out.",
+        )
+    return None
+
+
+def context_length(spec: InferenceServiceSpec, architecture: ArchitectureStatus) -> int:
+    """The longest context that is offered: what is asked for, or the model's own as far as the cache holds it."""
+    return spec.engine.context_length or min(architecture.context_length, spec.engine.cache_tokens)
+
+
+def _suggested(needed: int) -> str:
+    """The next power of two in Mi or Gi."""
+    unit, name = (1024**2, "Mi") if needed <= 512 * 1024**2 else (1024**3, "Gi")
+    size = 1
+    while size * unit < needed:
+        size *= 2
+    return f"{size}{name}"

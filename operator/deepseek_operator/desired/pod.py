@@ -1,0 +1,192 @@
+"""The one shape of every pod: one container that meets the restricted Pod Security profile."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from deepseek_runtime.wire.job import data_path
+from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT, SCRATCH, STATUS_PORT
+
+from deepseek_operator.api.base import DataSource, PodSettings
+from deepseek_operator.api.names import Label
+from deepseek_operator.desired.labels import Manifest, volume_label
+from deepseek_operator.desired.quantity import cores
+
+USER = 65532
+"""The `nonroot` user of the images; numeric, so that the kubelet can tell it is not root."""
+
+_SHARED_MEMORY_MIB = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A volume in the container: a claim, or a ConfigMap (whole, or one key)."""
+
+    path: str
+    claim: str | None = None
+    config_map: str | None = None
+    key: str | None = None
+    sub_path: str | None = None
+    read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The runtime image, and when it is pulled."""
+
+    name: str
+    pull_policy: str = "IfNotPresent"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What is particular to one kind of pod."""
+
+    name: str
+    args: tuple[str, ...]
+    environment: dict[str, str]
+    mounts: tuple[Mount, ...]
+    processes: int = 1
+    requests: dict[str, str] = field(default_factory=dict)
+    """Where the user says neither request nor limit."""
+    grace_seconds: int = 30
+    ports: tuple[tuple[str, int], ...] = (("status", STATUS_PORT),)
+    more: Manifest = field(default_factory=dict)
+    """Probes and the like."""
+
+
+def data_mounts(sources: list[DataSource]) -> tuple[Mount, ...]:
+    """One mount for each data source, at /data/<index>."""
+    mounts = []
+    for index, source in enumerate(sources):
+        if source.claim is not None:
+            mounts.append(Mount(data_path(index), claim=source.claim.claim_name))
+        elif source.config_map is not None:
+            mounts.append(Mount(data_path(index), config_map=source.config_map.name, key=source.config_map.key))
+    return tuple(mounts)
+
+
+def data_paths(sources: list[DataSource]) -> tuple[str, ...]:
+    """Where the Job finds the data: files or directories."""
+    paths = []
+    for index, source in enumerate(sources):
+        inside = source.claim.path if source.claim else source.config_map.key if source.config_map else None
+        paths.append(data_path(index, inside or ""))
+    return tuple(paths)
+
+
+def pod_spec(
+    container: Container, image: Image, settings: PodSettings, *, restart_policy: str, shares: str | None
+) -> Manifest:
+    """The spec of a pod. `shares` is a ReadWriteOnce claim: all pods that read it must run on one node."""
+    spec: Manifest = {
+        "restartPolicy": restart_policy,
+        "terminationGracePeriodSeconds": container.grace_seconds,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(container, image, settings)],
+        "volumes": _volumes(container),
+    }
+    if settings.node_selector:
+        spec["nodeSelector"] = dict(settings.node_selector)
+    if settings.tolerations:
+        spec["tolerations"] = [toleration.to_object() for toleration in settings.tolerations]
+    if settings.priority_class_name is not None:
+        spec["priorityClassName"] = settings.priority_class_name
+    if settings.runtime_class_name is not None:
+        spec["runtimeClassName"] = settings.runtime_class_name
+    if settings.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
+    if shares is not None:
+        spec["affinity"] = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [_same_node(shares)]}}
+    return spec
+
+
+def threads(settings: PodSettings, processes: int) -> int:
+    """Threads for each process: the pod's CPUs shared out, at least one."""
+    resources = settings.resources
+    cpu = resources.limits.get("cpu") or resources.requests.get("cpu") or "1"
+    return max(1, int(cores(cpu) / Decimal(processes)))
+
+
+def sharing_labels(claim: str) -> dict[str, str]:
+    """The label that pods which read a claim find each other by."""
+    return {Label.VOLUME: volume_label(claim)}
+
+
+def _same_node(claim: str) -> Manifest:
+    """The first such pod goes anywhere: the scheduler lets a pod that matches its own term start the group."""
+    return {"labelSelector": {"matchLabels": sharing_labels(claim)}, "topologyKey": "kubernetes.io/hostname"}
+
+
+def _container(container: Container, image: Image, settings: PodSettings) -> Manifest:
+    environment = {"HOME": SCRATCH, "USER": "deepseek", IMAGE_ENVIRONMENT: image.name, **container.environment}
+    return {
+        "name": container.name,
+        "image": image.name,
+        "imagePullPolicy": image.pull_policy,
+        "args": list(container.args),
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in container.ports],
+        "resources": _resources(settings, container.requests),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": _volume_mounts(container),
+        **container.more,
+    }
+
+
+def _resources(settings: PodSettings, defaults: dict[str, str]) -> Manifest:
+    requests, limits = dict(settings.resources.requests), dict(settings.resources.limits)
+    wanted = {**defaults, **limits, **requests}
+    return {"requests": wanted, **({"limits": limits} if limits else {})}
+
+
+def _volume_name(mount: Mount, names: dict[tuple[str | None, ...], str]) -> str:
+    key = (mount.claim, mount.config_map, mount.key)
+    return names.setdefault(key, f"volume-{len(names)}")
+
+
+def _volume_mounts(container: Container) -> list[Manifest]:
+    names: dict[tuple[str | None, ...], str] = {}
+    mounts: list[Manifest] = [
+        {"name": "scratch", "mountPath": SCRATCH},
+        {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108 a memory volume of the pod
+    ]
+    for mount in container.mounts:
+        built: Manifest = {"name": _volume_name(mount, names), "mountPath": mount.path, "readOnly": mount.read_only}
+        if mount.sub_path is not None:
+            built["subPath"] = mount.sub_path
+        mounts.append(built)
+    return mounts
+
+
+def _volumes(container: Container) -> list[Manifest]:
+    names: dict[tuple[str | None, ...], str] = {}
+    written = {mount.claim for mount in container.mounts if not mount.read_only}
+    shared = _SHARED_MEMORY_MIB * (1 if container.processes == 1 else 2 * container.processes)
+    volumes: dict[str, Manifest] = {
+        "scratch": {"name": "scratch", "emptyDir": {}},
+        "shared-memory": {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": f"{shared}Mi"}},
+    }
+    for mount in container.mounts:
+        name = _volume_name(mount, names)
+        if mount.claim is not None:
+            source: Manifest = {"claimName": mount.claim, "readOnly": mount.claim not in written}
+            volumes[name] = {"name": name, "persistentVolumeClaim": source}
+        else:
+            items = {} if mount.key is None else {"items": [{"key": mount.key, "path": mount.key}]}
+            volumes[name] = {"name": name, "configMap": {"name": mount.config_map, "defaultMode": 0o444, **items}}
+    return list(volumes.values())
