@@ -1,0 +1,148 @@
+"""What is asked for beyond the watches: progress of working pods, Warning events of children in trouble.
+
+Nothing is asked when nothing works and nothing is in trouble.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+import aiohttp
+from deepseek_runtime.wire import credential
+from deepseek_runtime.wire.paths import STATUS_PORT
+from deepseek_runtime.wire.progress import MAX_BYTES, Progress
+from pydantic import ValidationError
+
+from deepseek_operator.api.names import Label
+from deepseek_operator.controllers.decision import Object, Ref, Unreachable
+from deepseek_operator.controllers.decision import Warning as ChildWarning
+from deepseek_operator.engine import errors
+from deepseek_operator.engine.api import Api
+from deepseek_operator.engine.store import Store
+
+log = logging.getLogger(__name__)
+
+PROGRESS_PERIOD = 5.0
+PROGRESS_TIMEOUT = 1.0
+PROGRESS_PARALLEL = 32
+TROUBLE_GRACE = 2.0
+"""Seconds that a child may take to get going before anybody asks what is wrong."""
+TROUBLE_LONGEST = 60.0
+_TICK = 0.5
+_REASON, _MESSAGE = 128, 1024
+
+
+class ProgressPuller:
+    """Asks every working pod on its status port, with the credential of its workload."""
+
+    def __init__(
+        self,
+        store: Store,
+        session: aiohttp.ClientSession,
+        master_key: bytes,
+        now: Callable[[], datetime],
+        port: int = STATUS_PORT,
+    ) -> None:
+        self._store = store
+        self._session = session
+        self._master_key = master_key
+        self._now = now
+        self._port = port
+        self._slots = asyncio.Semaphore(PROGRESS_PARALLEL)
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            await asyncio.gather(*(self.pull(pod) for pod in list(self._store.working)))
+            await asyncio.sleep(PROGRESS_PERIOD)
+
+    async def pull(self, ref: Ref) -> None:
+        """Ask one pod."""
+        pod = self._store.get(ref)
+        owner = self._store.owner_of(pod) if pod else None
+        if pod is None or owner is None:
+            return
+        uid = pod["metadata"]["labels"].get(Label.OWNER_UID, "")
+        token = credential.derive(self._master_key, credential.workload(owner.kind, owner.namespace, owner.name, uid))
+        try:
+            async with self._slots, asyncio.timeout(PROGRESS_TIMEOUT):
+                found: Progress | Unreachable = await self._ask(pod["status"]["podIP"], token)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            found = self._unreachable(ref, str(error) or f"no answer within {PROGRESS_TIMEOUT:.0f} s")
+        except ValidationError as error:
+            found = self._unreachable(ref, f"not a progress document: {error.errors(include_url=False)[0]['msg']}")
+        self._store.set_progress(ref, found)
+
+    async def _ask(self, address: str, token: str) -> Progress:
+        host = f"[{address}]" if ":" in address else address
+        async with self._session.get(
+            f"http://{host}:{self._port}/progress",
+            headers={"Authorization": f"Bearer {token}"},
+            allow_redirects=False,
+        ) as response:
+            if response.status != 200:
+                raise aiohttp.ClientError(f"status {response.status}")
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(8192):
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    raise aiohttp.ClientError(f"more than {MAX_BYTES} bytes")
+        return Progress.model_validate_json(bytes(body))
+
+    def _unreachable(self, ref: Ref, error: str) -> Unreachable:
+        """The first error of a row stays: what changes with every attempt would wake the resource for nothing."""
+        before = self._store.progress(ref)
+        return before if isinstance(before, Unreachable) else Unreachable(self._now(), error[:256])
+
+
+class WarningsPuller:
+    """Asks for the Warning events of children in trouble, at first after two seconds, then ever more rarely."""
+
+    def __init__(self, api: Api, store: Store) -> None:
+        self._api = api
+        self._store = store
+        self._due: dict[Ref, tuple[float, float]] = {}
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            await self.tick(asyncio.get_running_loop().time())
+            await asyncio.sleep(_TICK)
+
+    async def tick(self, now: float) -> None:
+        """Ask for those whose time has come."""
+        troubled = self._store.troubled
+        for ref in self._due.keys() - troubled:
+            del self._due[ref]
+        for ref in troubled - self._due.keys():
+            self._due[ref] = (now + TROUBLE_GRACE, TROUBLE_GRACE)
+        for ref, (due, period) in list(self._due.items()):
+            if due <= now:
+                self._due[ref] = (now + period, min(TROUBLE_LONGEST, 2 * period))
+                await self._pull(ref)
+
+    async def _pull(self, ref: Ref) -> None:
+        obj = self._store.get(ref)
+        if obj is None:
+            return
+        uid = obj["metadata"]["uid"]
+        try:
+            events = await self._api.warnings(ref.namespace, uid)
+        except errors.ApiError as error:
+            log.warning("events of %s cannot be read: %s", ref, error)
+            return
+        self._store.set_warnings(ref, uid, tuple(sorted(map(_warning, events), key=lambda warning: warning.time)))
+
+
+def _warning(event: Object) -> ChildWarning:
+    series = event.get("series") or {}
+    time = (
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event["metadata"].get("creationTimestamp")
+    )
+    return ChildWarning(
+        str(event.get("reason") or "")[:_REASON], str(event.get("message") or "")[:_MESSAGE], str(time or "")
+    )

@@ -1,0 +1,222 @@
+"""The one loop of all controllers: snapshot, decide, plan, carry out, status, events."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from deepseek_operator.api.names import GROUP, Reason
+from deepseek_operator.controllers.decision import (
+    Controller,
+    Decision,
+    Event,
+    Object,
+    Observed,
+    Ref,
+    Settings,
+)
+from deepseek_operator.engine import errors, planner, refusals
+from deepseek_operator.engine.api import Api
+from deepseek_operator.engine.events import Recorder
+from deepseek_operator.engine.metrics import Metrics
+from deepseek_operator.engine.pacing import Pacer
+from deepseek_operator.engine.queue import WorkQueue
+from deepseek_operator.engine.store import Store
+from deepseek_operator.engine.writer import Done, Failed, Writer
+
+log = logging.getLogger(__name__)
+
+TERMINATING_DELAY = 5.0
+"""Seconds between looks at a resource whose namespace lets nothing be created any more."""
+_TOLD = {"create": Reason.CREATED, "repair": Reason.REPAIRED, "delete": Reason.REMOVED}
+
+
+class DecisionFailedError(Exception):
+    """A bug in a decision; the cause has the traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a reconciliation ended, where no exception says so."""
+
+    wake_after: float | None = None
+    failures: tuple[Failed, ...] = ()
+
+
+class Reconciler:
+    """`reconcile(key)` brings one resource where it should be; `work()` does it for the keys of the queue."""
+
+    def __init__(
+        self,
+        api: Api,
+        store: Store,
+        queue: WorkQueue,
+        controllers: Mapping[str, Controller],
+        settings: Settings,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._queue = queue
+        self._controllers = controllers
+        self._settings = settings
+        self._metrics = metrics
+        self._now = now
+        self._writer = Writer(api, store, metrics, now)
+        self._pacer = Pacer(asyncio.get_running_loop().time())
+        self.recorder = Recorder(api, metrics, now)
+
+    async def work(self) -> None:
+        """One worker: until the queue is stopped."""
+        while (key := await self._queue.get()) is not None:
+            started = time.perf_counter()
+            with self._metrics.workers.labels(key.kind).track_inprogress():
+                outcome = await self._attempt(key)
+            self._metrics.duration.labels(key.kind).observe(time.perf_counter() - started)
+            self._metrics.reconciles.labels(key.kind, outcome).inc()
+            if outcome == "error":
+                self._metrics.errors.labels(key.kind).inc()
+            self._queue.done(key)
+
+    async def reconcile(self, key: Ref) -> Result:
+        """Snapshot, decide, plan, carry out."""
+        controller = self._controllers[key.kind]
+        resource = self._store.get(key)
+        await self._collect_orphans(controller, key, resource)
+        if resource is None:
+            return Result()
+        observed = self._store.observe(resource, namespace_terminating=await self._namespace_terminating(resource))
+        decision = self._decide(controller, resource, observed)
+        plan = planner.plan(resource, decision, self._store.get, self._writer.settled)
+        return await self._carry_out(resource, decision, plan)
+
+    async def _attempt(self, key: Ref) -> str:
+        """Reconcile once and see to it that the key comes again; the outcome in controller-runtime's words."""
+        try:
+            result = await self.reconcile(key)
+        except (errors.NotFoundError, errors.ConflictError) as error:
+            log.debug("%s has changed meanwhile: %s", key, error)
+            self._queue.add_rate_limited(key)
+            return "requeue"
+        except errors.ApiError as error:
+            log.warning("%s will be tried again: %s", key, error)
+            self._queue.add_rate_limited(key, error.retry_after or 0.0)
+            return "error"
+        except DecisionFailedError:
+            log.exception("no decision about %s", key)
+            self._metrics.panics.labels(key.kind).inc()
+            self._queue.add_rate_limited(key)
+            return "error"
+        except Exception:  # a bug here must cost one resource its turn, not all resources their operator
+            log.exception("reconciling %s failed", key)
+            self._metrics.panics.labels(key.kind).inc()
+            self._queue.add_rate_limited(key)
+            return "error"
+        if result.failures:
+            self._come_again(key, result.failures)
+            return "error"
+        self._queue.forget(key)
+        if result.wake_after is not None:
+            self._queue.add_after(key, result.wake_after)
+            return "requeue_after"
+        return "success"
+
+    def _come_again(self, key: Ref, failures: tuple[Failed, ...]) -> None:
+        delay = 0.0
+        for failure in failures:
+            log.warning("%s: %s: %s", key, failure.ref, failure.error)
+            if isinstance(failure.error, errors.ApiError):
+                terminating = failure.error.namespace_terminating
+                delay = max(delay, TERMINATING_DELAY if terminating else failure.error.retry_after or 0.0)
+        self._queue.add_rate_limited(key, delay)
+
+    def _decide(self, controller: Controller, resource: Object, observed: Observed) -> Decision:
+        try:
+            return controller.decide(resource, observed, self._now(), self._settings)
+        except Exception as error:
+            raise DecisionFailedError(str(Ref.of(resource))) from error
+
+    async def _carry_out(self, resource: Object, decision: Decision, plan: planner.Plan) -> Result:
+        key, uid = Ref.of(resource), resource["metadata"]["uid"]
+        if plan.add_finalizers is not None:
+            await self._writer.finalizers(resource, plan.add_finalizers["metadata"]["finalizers"])
+        done = [deleted for remove in plan.deletes if (deleted := await self._writer.delete(remove))]
+        failures: list[Failed] = []
+        for outcome in await self._writer.children(plan.children, uid):
+            if isinstance(outcome, Failed):
+                failures.append(outcome)
+            else:
+                done.append(outcome)
+        refused = refusals.lasting(failures)
+        wrote = await self._status(resource, decision, refused) or bool(done)
+        if plan.keep_finalizers is not None:
+            await self._writer.finalizers(self._store.get(key) or resource, list(plan.keep_finalizers))
+        self._tell(resource, decision.events if wrote else (), done, refused if wrote else None)
+        return Result(decision.wake_after, tuple(failures))
+
+    async def _status(self, resource: Object, decision: Decision, refused: Failed | None) -> bool:
+        status = refusals.told(resource, decision.status, refused, self._now()) if refused else decision.status
+        uid, now = resource["metadata"]["uid"], asyncio.get_running_loop().time()
+        match planner.status_change(resource, status, decision.volatile):
+            case "same":
+                return False
+            case "volatile":
+                if (delay := self._pacer.delay(uid, now)) > 0:
+                    self._queue.add_after(Ref.of(resource), delay)
+                    return False
+            case "changed":
+                self._pacer.written(uid, now)
+        await self._writer.status(resource, status)
+        return True
+
+    def _tell(self, resource: Object, events: tuple[Event, ...], done: list[Done], refused: Failed | None) -> None:
+        for event in events:
+            self.recorder.record(resource, event)
+        for item in done:
+            if item.verb in _TOLD:
+                note = f"{item.verb} {item.ref.kind}/{item.ref.name}" + (f": {item.detail}" if item.detail else "")
+                self.recorder.record(
+                    resource, Event("Normal", _TOLD[item.verb], note, item.verb.capitalize(), related=item.ref)
+                )
+        if refused:
+            event = Event("Warning", refusals.reason(refused), refusals.message(refused), "Create", refused.ref)
+            self.recorder.record(resource, event)
+
+    async def _collect_orphans(self, controller: Controller, key: Ref, resource: Object | None) -> None:
+        """Remove what garbage collection cannot reach, after the server itself has said that its owner is gone."""
+        uid = resource["metadata"]["uid"] if resource else None
+        left = [obj for obj in self._store.children(key) if planner.uid_of_owner(obj) != uid]
+        if not left:
+            return
+        observed = Observed(
+            children=tuple(obj for obj in left if obj["kind"] != "Pod"),
+            pods=tuple(obj for obj in left if obj["kind"] == "Pod"),
+        )
+        removals = controller.orphaned(key, observed)
+        live = await self._live_uid(key) if removals else None
+        for remove in removals:
+            seen = self._store.get(remove.ref)
+            if seen is not None and live != planner.uid_of_owner(seen) and planner.deletable(remove, seen):
+                await self._writer.delete(remove)
+
+    async def _live_uid(self, key: Ref) -> str | None:
+        try:
+            uid: str = (await self._api.get(key))["metadata"]["uid"]
+        except errors.NotFoundError:
+            return None
+        return uid
+
+    async def _namespace_terminating(self, resource: Object) -> bool:
+        """Asked only where it matters: for a resource on its way out that a finalizer of the operator holds."""
+        meta = resource["metadata"]
+        held = any(name.startswith(f"{GROUP}/") for name in meta.get("finalizers") or ())
+        if "deletionTimestamp" not in meta or not held:
+            return False
+        try:
+            namespace = await self._api.get(Ref("Namespace", "", meta["namespace"]))
+        except errors.NotFoundError:
+            return True
+        return "deletionTimestamp" in namespace["metadata"]

@@ -1,0 +1,234 @@
+"""What the watches have shown: slim copies of every object, found by owner and by reference."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from deepseek_runtime.wire.progress import Progress
+
+from deepseek_operator.api.names import Label
+from deepseek_operator.controllers.decision import Controller, Object, Observed, Ref, Unreachable
+from deepseek_operator.controllers.decision import Warning as ChildWarning
+from deepseek_operator.engine import attention
+
+log = logging.getLogger(__name__)
+
+_TOMBSTONES: Final = 4096
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+class Store:
+    """Every change that a decision could see wakes the resources that it concerns, through `wake`."""
+
+    def __init__(self, controllers: Mapping[str, Controller], namespace: str, wake: Callable[[Ref], None]) -> None:
+        self._controllers = controllers
+        self._namespace = namespace
+        self._wake = wake
+        self._objects: dict[Ref, Object] = {}
+        self._children: dict[Ref, set[Ref]] = {}
+        self._references: dict[Ref, frozenset[Ref]] = {}
+        self._referrers: dict[Ref, set[Ref]] = {}
+        self._gone: dict[str, None] = {}
+        """UIDs of the last objects seen to go, oldest first: an answer that arrives late must not bring one back."""
+        self._progress: dict[Ref, Progress | Unreachable] = {}
+        self._warnings: dict[str, tuple[ChildWarning, ...]] = {}
+        self.working: set[Ref] = set()
+        self.troubled: set[Ref] = set()
+
+    def get(self, ref: Ref) -> Object | None:
+        """The newest copy seen."""
+        return self._objects.get(ref)
+
+    def resources(self) -> list[Object]:
+        """All resources of the operator's own kinds."""
+        return [obj for ref, obj in self._objects.items() if ref.kind in self._controllers]
+
+    def uids(self, kind: str) -> dict[Ref, str]:
+        """The UIDs of all objects of a kind."""
+        return {ref: obj["metadata"]["uid"] for ref, obj in self._objects.items() if ref.kind == kind}
+
+    def put(self, obj: Object) -> None:
+        """Take in an object from a watch or from the answer to a write; older copies are ignored."""
+        new = _slim(obj)
+        ref, meta = Ref.of(new), new["metadata"]
+        old = self._objects.get(ref)
+        if meta["uid"] in self._gone or (old is not None and _version(new) <= _version(old)):
+            return
+        if old is not None and old["metadata"]["uid"] != meta["uid"]:
+            self.drop(ref, old["metadata"]["uid"])
+            old = None
+        if old is not None and _same(old, new):
+            self._objects[ref] = new
+            return
+        if old is not None and self._owner(old) != self._owner(new):
+            self._unlink(ref, old)
+        self._objects[ref] = new
+        self._link(ref, new)
+        self._notify(ref, new)
+
+    def drop(self, ref: Ref, uid: str) -> None:
+        """Forget an object that is gone; one of the same name with another UID stays."""
+        self._gone[uid] = None
+        while len(self._gone) > _TOMBSTONES:
+            del self._gone[next(iter(self._gone))]
+        old = self._objects.get(ref)
+        if old is None or old["metadata"]["uid"] != uid:
+            return
+        references = self._references.get(ref, frozenset())
+        del self._objects[ref]
+        self._unlink(ref, old)
+        self._warnings.pop(uid, None)
+        self._progress.pop(ref, None)
+        self._notify(ref, old)
+        self._wake_all(references)
+
+    def observe(self, resource: Object, *, namespace_terminating: bool = False) -> Observed:
+        """What a decision about this resource may know."""
+        ref, uid = Ref.of(resource), resource["metadata"]["uid"]
+        own = [obj for obj in self.children(ref) if obj["metadata"]["labels"].get(Label.OWNER_UID) == uid]
+        pods = tuple(obj for obj in own if obj["kind"] == "Pod")
+        return Observed(
+            children=tuple(obj for obj in own if obj["kind"] != "Pod"),
+            pods=pods,
+            references={
+                name: obj for name in self._references.get(ref, ()) if (obj := self._objects.get(name)) is not None
+            },
+            referrers=tuple(self._objects[name] for name in _sorted(self._referrers.get(ref, ()))),
+            warnings={child: told for obj in own if (told := self._warnings.get(child := obj["metadata"]["uid"]))},
+            progress={
+                pod["metadata"]["name"]: found for pod in pods if (found := self._progress.get(Ref.of(pod))) is not None
+            },
+            namespace_terminating=namespace_terminating,
+        )
+
+    def children(self, owner: Ref) -> list[Object]:
+        """All objects with this owner's labels, of whatever UID of the owner, in a stable order."""
+        return [self._objects[ref] for ref in _sorted(self._children.get(owner, ()))]
+
+    def owners(self) -> set[Ref]:
+        """All resources that are there, or of which children are."""
+        return {ref for ref in self._objects if ref.kind in self._controllers} | set(self._children)
+
+    def mark_deleting(self, ref: Ref, uid: str, now: str) -> None:
+        """The server accepted the deletion; the watch will show it in a moment, and nothing shall ask for it again."""
+        obj = self._objects.get(ref)
+        if obj is not None and obj["metadata"]["uid"] == uid and "deletionTimestamp" not in obj["metadata"]:
+            self._objects[ref] = {**obj, "metadata": {**obj["metadata"], "deletionTimestamp": now}}
+
+    def set_progress(self, pod: Ref, progress: Progress | Unreachable) -> None:
+        """Keep the last answer of a working pod."""
+        if (obj := self._objects.get(pod)) is not None and self._progress.get(pod) != progress:
+            self._progress[pod] = progress
+            self._wake_owner(obj)
+
+    def progress(self, pod: Ref) -> Progress | Unreachable | None:
+        """The last answer of a pod."""
+        return self._progress.get(pod)
+
+    def set_warnings(self, child: Ref, uid: str, warnings: tuple[ChildWarning, ...]) -> None:
+        """Keep the Warning events about a child."""
+        obj = self._objects.get(child)
+        if obj is not None and obj["metadata"]["uid"] == uid and self._warnings.get(uid, ()) != warnings:
+            self._warnings[uid] = warnings
+            self._wake_owner(obj)
+
+    def owner_of(self, obj: Object) -> Ref | None:
+        """The resource that a child belongs to by its labels. Only the operator's namespace has children of others."""
+        return self._owner(obj)
+
+    def _owner(self, obj: Object) -> Ref | None:
+        meta = obj["metadata"]
+        labels = meta.get("labels") or {}
+        kind, name = labels.get(Label.OWNER_KIND), labels.get(Label.OWNER_NAME)
+        if obj["kind"] in self._controllers or not kind or kind not in self._controllers or not name:
+            return None
+        namespace = meta.get("namespace", "")
+        if namespace == self._namespace:
+            namespace = labels.get(Label.OWNER_NAMESPACE, namespace)
+        return Ref(kind, namespace, name)
+
+    def _link(self, ref: Ref, obj: Object) -> None:
+        if (owner := self._owner(obj)) is not None:
+            self._children.setdefault(owner, set()).add(ref)
+            _keep(self.working, ref, wanted=attention.works(obj))
+            _keep(self.troubled, ref, wanted=attention.troubled(obj))
+            if ref not in self.working:
+                self._progress.pop(ref, None)
+            if ref not in self.troubled:
+                self._warnings.pop(obj["metadata"]["uid"], None)
+        if ref.kind in self._controllers:
+            new, old = self._read_references(obj), self._references.get(ref, frozenset())
+            self._references[ref] = new
+            for target in old - new:
+                _remove(self._referrers, target, ref)
+            for target in new - old:
+                self._referrers.setdefault(target, set()).add(ref)
+            self._wake_all(old - new)
+
+    def _unlink(self, ref: Ref, obj: Object) -> None:
+        self.working.discard(ref)
+        self.troubled.discard(ref)
+        if (owner := self._owner(obj)) is not None:
+            _remove(self._children, owner, ref)
+            self._wake(owner)
+        for target in self._references.pop(ref, ()):
+            _remove(self._referrers, target, ref)
+
+    def _read_references(self, resource: Object) -> frozenset[Ref]:
+        try:
+            return self._controllers[resource["kind"]].references(resource)
+        except Exception:  # a bug there must not hide the object; the decision about it will fail loudly too
+            log.exception("references of %s cannot be read", Ref.of(resource))
+            return frozenset()
+
+    def _notify(self, ref: Ref, obj: Object) -> None:
+        if ref.kind in self._controllers:
+            self._wake(ref)
+            self._wake_all(self._referrers.get(ref, ()))
+            self._wake_all(self._references.get(ref, ()))
+        else:
+            self._wake_owner(obj)
+
+    def _wake_owner(self, obj: Object) -> None:
+        if (owner := self._owner(obj)) is not None:
+            self._wake(owner)
+
+    def _wake_all(self, refs: Iterable[Ref]) -> None:
+        for ref in _sorted(refs):
+            if ref.kind in self._controllers:
+                self._wake(ref)
+
+
+def _sorted(refs: Iterable[Ref]) -> list[Ref]:
+    return sorted(refs, key=lambda ref: (ref.kind, ref.namespace, ref.name))
+
+
+def _slim(obj: Object) -> Object:
+    meta = {key: value for key, value in obj["metadata"].items() if key not in {"managedFields", "selfLink"}}
+    if _LAST_APPLIED in (annotations := meta.get("annotations") or {}):
+        meta["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
+    return {**obj, "metadata": meta}
+
+
+def _version(obj: Object) -> int:
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def _same(old: Object, new: Object) -> bool:
+    """Whether nothing but the resource version differs."""
+    version = new["metadata"]["resourceVersion"]
+    return {**old, "metadata": {**old["metadata"], "resourceVersion": version}} == new
+
+
+def _remove(index: dict[Ref, set[Ref]], key: Ref, ref: Ref) -> None:
+    if (found := index.get(key)) is not None:
+        found.discard(ref)
+        if not found:
+            del index[key]
+
+
+def _keep(among: set[Ref], ref: Ref, *, wanted: bool) -> None:
+    if wanted:
+        among.add(ref)
+    else:
+        among.discard(ref)

@@ -1,0 +1,95 @@
+"""The slow comparison of the store with the server: nothing is missed for ever, whatever a watch has lost.
+
+A watch that was interrupted for too long (410 Gone) starts again with a new list, and does not tell
+what went in between.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from deepseek_operator.controllers.decision import Object, Ref
+from deepseek_operator.engine import errors
+from deepseek_operator.engine.api import Api
+from deepseek_operator.engine.kinds import ROUTES, WATCHED, Kind
+from deepseek_operator.engine.store import Store
+
+log = logging.getLogger(__name__)
+
+PERIOD = 600.0
+_PATIENCE = 2.0
+"""Seconds that the watches may lag behind a list before it is taken again."""
+_POLL = 0.02
+
+
+class Sweep:
+    """All watched kinds in all watched namespaces; an empty sequence of namespaces means all."""
+
+    def __init__(
+        self, api: Api, store: Store, wake: Callable[[Ref], None], namespace: str, namespaces: Sequence[str] = ()
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._wake = wake
+        self._namespace = namespace
+        self._namespaces = tuple(namespaces) or ("",)
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(PERIOD)
+            try:
+                await self.once()
+            except errors.ApiError as error:
+                log.warning("the sweep is put off: %s", error)
+
+    async def synced(self) -> None:
+        """Wait until the watches have shown all that is there, so that no decision is made on half a view."""
+        for kind in WATCHED:
+            while not await self._shown(kind):
+                log.info("still waiting for the watch of %s", kind.plural)
+
+    async def once(self) -> None:
+        """Remove ghosts, fetch what was missed, and have every resource looked at again."""
+        for kind in WATCHED:
+            before = self._store.uids(kind.name)
+            there = await self._list(kind)
+            for ref, uid in before.items():
+                if there.get(ref) != uid:
+                    log.info("%s is gone unnoticed", ref)
+                    self._store.drop(ref, uid)
+            for ref in there:
+                if self._store.get(ref) is None:
+                    await self._fetch(ref)
+        for owner in self._store.owners():
+            self._wake(owner)
+
+    async def _fetch(self, ref: Ref) -> None:
+        try:
+            self._store.put(await self._api.get(ref))
+        except errors.NotFoundError:
+            return
+        log.info("%s was there unnoticed", ref)
+
+    async def _shown(self, kind: Kind) -> bool:
+        loop = asyncio.get_running_loop()
+        missing = set((await self._list(kind)).items())
+        deadline = loop.time() + _PATIENCE
+        while missing := missing - set(self._store.uids(kind.name).items()):
+            if loop.time() > deadline:
+                return False
+            await asyncio.sleep(_POLL)
+        return True
+
+    async def _list(self, kind: Kind) -> dict[Ref, str]:
+        namespaces = (self._namespace,) if kind is ROUTES else self._namespaces
+        found: dict[Ref, str] = {}
+        for namespace in namespaces:
+            found |= {
+                _ref(kind, item): item["metadata"]["uid"] for item in await self._api.list_metadata(kind, namespace)
+            }
+        return found
+
+
+def _ref(kind: Kind, item: Object) -> Ref:
+    return Ref(kind.name, item["metadata"].get("namespace", ""), item["metadata"]["name"])
