@@ -3,7 +3,6 @@
 import http.client
 import json
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,27 +37,31 @@ class Answer:
 
 
 class Api:
-    """Requests on one connection. `acting(user)` gives another's eyes by impersonation."""
+    """Requests on one connection."""
 
-    def __init__(self, kubeconfig: Path, headers: Mapping[str, str] = {}) -> None:
+    def __init__(self, connection: http.client.HTTPSConnection, headers: dict[str, str]) -> None:
+        self._connection = connection
+        self._headers = headers
+
+    @classmethod
+    def connect(cls, kubeconfig: Path) -> "Api":
+        """As the user of a kubeconfig with a token."""
         config = yaml.safe_load(kubeconfig.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        self._kubeconfig = kubeconfig
-        self._headers = {"Authorization": f"Bearer {user['token']}", **headers}
-        host = cluster["server"].removeprefix("https://")
         trusted = ssl.create_default_context(cafile=cluster["certificate-authority"])
-        self._connection = http.client.HTTPSConnection(host, context=trusted, timeout=30)
+        host = cluster["server"].removeprefix("https://")
+        connection = http.client.HTTPSConnection(host, context=trusted, timeout=30)
+        return cls(connection, {"Authorization": f"Bearer {user['token']}"})
 
-    def acting(self, user: str, *groups: str) -> "Api":
-        """The same server as a user or ServiceAccount (`namespace:name`)."""
+    def close(self) -> None:
+        """Ends the connection."""
+        self._connection.close()
+
+    def acting(self, user: str) -> "Api":
+        """The same server as another user, or as a ServiceAccount (`namespace:name`)."""
         if ":" in user:
-            namespace, name = user.split(":")
-            user = f"system:serviceaccount:{namespace}:{name}"
-            groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", *groups)
-        headers = {"Impersonate-User": user}
-        if groups:
-            headers["Impersonate-Group"] = groups[0]  # one is enough for these tests: RBAC binds the user
-        return Api(self._kubeconfig, headers)
+            user = f"system:serviceaccount:{user}"
+        return Api(self._connection, {**self._headers, "Impersonate-User": user})
 
     def request(
         self, method: str, path: str, body: Object | None = None, kind: str = "application/json", accept: str = "*/*"

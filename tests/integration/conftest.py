@@ -27,12 +27,11 @@ def control_plane(kube: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     plane = ControlPlane(kube, tmp_path_factory.mktemp("control-plane"))
     try:
         plane.start()
-        admin = Api(plane.kubeconfig)
         for resource in RESOURCES:
             manifest = crd(resource)
             name = manifest["metadata"]["name"]
             path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
-            admin.request("PATCH", f"{path}?fieldManager=test", manifest, APPLY).ok()
+            plane.api.request("PATCH", f"{path}?fieldManager=test", manifest, APPLY).ok()
         plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         yield plane
     finally:
@@ -42,7 +41,7 @@ def control_plane(kube: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def api(control_plane: ControlPlane) -> Api:
     """The API server as its administrator."""
-    return Api(control_plane.kubeconfig)
+    return control_plane.api
 
 
 @pytest.fixture

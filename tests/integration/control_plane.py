@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from tests.integration.api import Api
+
 Object = dict[str, Any]
 
 ADMIN = "admin"
@@ -69,6 +71,7 @@ class ControlPlane:
         )  # fmt: skip
         self._await("/readyz", tokens[ADMIN])
         self.kubeconfig = self.write_kubeconfig(ADMIN, tokens[ADMIN])
+        self.api = Api.connect(self.kubeconfig)
         self._spawn(
             "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", f"--service-account-private-key-file={key}",
             "--leader-elect=false", "--secure-port=0", "--kube-api-qps=500", "--kube-api-burst=1000",
@@ -78,6 +81,8 @@ class ControlPlane:
 
     def stop(self) -> None:
         """Ends every process, the youngest first."""
+        if hasattr(self, "api"):
+            self.api.close()
         for process in reversed(self.processes.values()):
             process.kill()
             process.wait()

@@ -1,0 +1,142 @@
+"""What the API server makes of the three resources: defaults, refusals, updates."""
+
+import copy
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from deepseek_operator.api.crd import RESOURCES, Resource, schema
+from deepseek_operator.api.names import MODEL, SERVICE, TRAINING
+
+from tests.integration.api import Api, path
+from tests.integration.objects import MAKERS, TEXT, model, scratch, service, training
+
+Object = dict[str, Any]
+Place = tuple[str | int, ...]
+
+
+def changed(obj: Object, place: Place, value: Any) -> Object:
+    """A copy with one value put at a place; the way there is made where it is missing."""
+    obj = copy.deepcopy(obj)
+    node: Any = obj
+    for step, following in itertools.pairwise(place):
+        if isinstance(node, dict):
+            node = node.setdefault(step, [] if isinstance(following, int) else {})
+        else:
+            node.extend([{}] * (int(step) + 1 - len(node)))
+            node = node[step]
+    if isinstance(node, list):
+        node.insert(place[-1], value)
+    else:
+        node[place[-1]] = value
+    return obj
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.kind)
+def test_every_default_of_the_models_is_the_servers(resource: Resource, api: Api, namespace: str) -> None:
+    """The operator may read a live spec by the models and see what the server stored, and nothing else."""
+    wanted = MAKERS[resource.kind](namespace)
+    spec = api.create(wanted).ok()["spec"]
+    assert spec == resource.spec.model_validate(wanted["spec"]).to_object()
+    assert spec == resource.spec.model_validate(spec).to_object()
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_fresh_object_has_been_seen_by_nobody(kind: str, api: Api, namespace: str) -> None:
+    obj = api.create(MAKERS[kind](namespace)).ok()
+    assert obj["status"]["observedGeneration"] == -1
+    assert api.get(path(obj)).ok()["status"]["conditions"] == []
+
+
+PODS: dict[str, Place] = {MODEL: ("spec", "jobs"), TRAINING: ("spec", "compute"), SERVICE: ("spec", "pods")}
+DATA: dict[str, Place] = {
+    MODEL: ("spec", "source", "scratch", "tokenizer", "text", 0),
+    TRAINING: ("spec", "stages", 0, "data", 0),
+}
+LONG = "a" * 41
+BROKEN: list[tuple[str, Place, Any, str]] = [
+    *((kind, ("metadata", "name"), LONG, "metadata.name must have at most 40 characters") for kind in MAKERS),
+    *((kind, ("metadata", "name"), "a.b", "metadata.name must have no dot") for kind in MAKERS),
+    *((kind, (*pods, "resources", "requests"), {"cpu": 3}, "a request must not exceed") for kind, pods in PODS.items()),
+    *((kind, (*pods, "tolerations", 0), toleration, message) for kind, pods in PODS.items() for toleration, message in (
+        ({"value": "x"}, "a toleration without a key needs the operator Exists"),
+        ({"key": "x", "operator": "Exists", "value": "x"}, "a toleration with the operator Exists has no value"),
+        ({"key": "x", "tolerationSeconds": 1}, "tolerationSeconds needs the effect NoExecute"),
+    )),
+    *((kind, place, data, message) for kind, place in DATA.items() for data, message in (
+        ({}, "exactly one of claim and configMap must be given"),
+        ({"claim": {"claimName": "c"}, "configMap": {"name": "c"}}, "exactly one of claim and configMap"),
+        ({"claim": {"claimName": "c", "path": "a/../b"}}, "path must not contain '..'"),
+        ({"claim": {"claimName": "c", "path": "/etc"}}, "should match '^[^/"),
+    )),
+    (MODEL, ("spec", "source"), {}, "exactly one of scratch and trainingRun must be given"),
+    (MODEL, ("spec", "source", "trainingRun"), {"name": "r"}, "exactly one of scratch and trainingRun must be given"),
+    (MODEL, ("spec", "source", "scratch", "architecture"), "GPT2", 'values: "DeepSeekV3", "DeepSeekV2", "Llama"'),
+    (MODEL, ("spec", "variants"), [{"name": "base", "quantization": {"scheme": "int8"}}], "the name base is taken"),
+    (MODEL, ("spec", "variants"), [{"name": "a", "quantization": {"scheme": "int8"}}] * 2, "Duplicate value"),
+    (MODEL, ("spec", "storage", "size"), "much", "should match"),
+    (MODEL, ("spec", "storage", "sise"), "1Gi", 'unknown field "spec.storage.sise"'),
+    (MODEL, ("spec", "storage", "accessModes"), [], "should have at least 1 items"),
+    (TRAINING, ("spec", "compute", "processes"), 3, "batchSize must be a multiple of compute.processes"),
+    (TRAINING, ("spec", "stages", 0, "hyperparameters", "learningRate"), 0, "should be greater than 0"),
+    (TRAINING, ("spec", "stages", 0, "hyperparameters", "beta2"), 1, "should be less than 1"),
+    (TRAINING, ("spec", "stages"), [], "should have at least 1 items"),
+    (SERVICE, ("metadata", "name"), "7b", "metadata.name must begin with a letter"),
+    (SERVICE, ("spec", "engine", "contextLength"), 40000, "engine.contextLength must not exceed engine.cacheTokens"),
+    (SERVICE, ("spec", "replicas"), -1, "should be greater than or equal to 0"),
+    (SERVICE, ("spec", "parallelism", "tensor"), "2", "must be of type integer"),
+    (SERVICE, ("spec", "model", "name"), None, "Required value"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "place", "value", "message"), BROKEN)
+def test_what_is_wrong_is_refused_in_words(
+    kind: str, place: Place, value: Any, message: str, api: Api, namespace: str
+) -> None:
+    obj = MAKERS[kind](namespace)
+    if "requests" in place:
+        obj = changed(obj, (*place[:-1], "limits"), {"cpu": "2500m"})
+    answer = api.create(changed(obj, place, value))
+    assert answer.code in {400, 422}
+    assert message in answer.message
+
+
+def test_quantities_may_be_numbers(api: Api, namespace: str) -> None:
+    limits = {"cpu": 2, "memory": "4Gi", "nvidia.com/gpu": 1}
+    obj = api.create(service(namespace, pods={"resources": {"limits": limits, "requests": {"cpu": "500m"}}})).ok()
+    read = next(resource for resource in RESOURCES if resource.kind == SERVICE).spec.model_validate(obj["spec"])
+    assert read.to_object()["pods"]["resources"]["limits"] == {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"}
+
+
+def test_a_run_happens_once(api: Api, namespace: str) -> None:
+    run = api.create(training(namespace)).ok()
+    for patch in (
+        {"base": {"model": "other"}},
+        {"stages": [{"name": "one", "type": "pretrain", "data": TEXT, "until": {"steps": 11}}]},
+    ):
+        assert "a run happens once" in api.merge(run, {"spec": patch}).message
+    suspended = api.merge(run, {"spec": {"suspend": True}}).ok()
+    assert suspended["metadata"]["generation"] == 2
+
+
+def test_a_model_keeps_what_the_architecture_will_judge(api: Api, namespace: str) -> None:
+    config = {"hidden_size": 192, "rope_scaling": {"type": "yarn", "factor": 4.0}, "layers": [1, "two", None]}
+    source = scratch()
+    source["scratch"]["config"] = config
+    obj = api.create(model(namespace, source=source)).ok()
+    assert obj["spec"]["source"]["scratch"]["config"] == config
+
+
+def _rules(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from (rule["message"] for rule in node.get("x-kubernetes-validations", ()))
+        for child in node.values():
+            yield from _rules(child)
+
+
+def test_every_rule_is_exercised_above() -> None:
+    refused = {message for _, _, _, message in BROKEN} | {"a run happens once"}
+    for resource in RESOURCES:
+        for message in _rules(schema(resource)):
+            assert any(message.startswith(tried) for tried in refused), message
