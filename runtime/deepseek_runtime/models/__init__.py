@@ -1,0 +1,1 @@
+"""Making models: architectures, random weights, tokenizers, and copies of what training exported."""

@@ -1,0 +1,1 @@
+"""Quantized copies of models."""

@@ -1,0 +1,105 @@
+"""Weights as plain tensors, from plain and from quantized directories alike."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+
+from deepseek_runtime.job.errors import ConfigurationError, DataError
+from deepseek_runtime.models.families import CLASSES
+from deepseek_runtime.quantize import packed
+from deepseek_runtime.weights import safety
+
+KEPT_IN_FLOAT32 = ("e_score_correction_bias",)
+"""Router biases: differences between experts are smaller than the steps of bfloat16."""
+
+
+def load_state(directory: str | Path, dtype: torch.dtype | None = None) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor of a model under the name that an unquantized checkpoint has for it; experts are one by one.
+
+    Floating-point tensors come in `dtype` (None: as stored, a quantized weight in its scale's dtype). One tensor is in
+    memory at a time. Errors: DataError naming the file or tensor.
+    """
+    shards = safety.check(Path(directory))
+    where = {name: shard.path for shard in shards for name in shard.tensors}
+    with ExitStack() as stack:
+        files = {shard.path: stack.enter_context(safe_open(shard.path, framework="pt")) for shard in shards}
+
+        def get(name: str) -> torch.Tensor:
+            if name not in where:
+                raise DataError("BadWeights", f"{directory} has no tensor {name}. Replace it by an intact copy.")
+            tensor: torch.Tensor = files[where[name]].get_tensor(name)
+            return tensor
+
+        for stored in where:
+            module, _, leaf = stored.rpartition(".")
+            name = stored
+            if leaf in packed.COMPANIONS and f"{module}.{packed.PACKED}" in where:
+                continue
+            if leaf == packed.PACKED:
+                name = f"{module}.weight"
+                values, scale, shape = (get(f"{module}.{part}") for part in (packed.PACKED, packed.SCALE, packed.SHAPE))
+                if not packed.consistent(values, scale, shape):
+                    raise DataError(
+                        "BadWeights", f"{module} in {directory} is no int8 weight. Quantize the model again."
+                    )
+                tensor = packed.dequantize(values, scale, shape)
+            else:
+                tensor = get(stored)
+            if dtype is not None and tensor.is_floating_point() and leaf not in KEPT_IN_FLOAT32:
+                tensor = tensor.to(dtype)
+            yield name, tensor
+
+
+def load_config(directory: str | Path) -> PretrainedConfig:
+    """The configuration of a model whose weights `load_state` gives: as it was before quantization.
+
+    Errors: ConfigurationError `UnknownArchitecture`, DataError for a config.json that does not make sense.
+    """
+    path = Path(directory) / safety.CONFIG
+    names = safety.read_json(path).get("architectures") or ["none"]
+    if names[0] not in CLASSES:
+        raise ConfigurationError(
+            "UnknownArchitecture", f"{path} names the architecture {names[0]}; this runtime has {', '.join(CLASSES)}."
+        )
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise DataError("BadFile", f"{path} is no configuration of {names[0]}: {error}") from error
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    return config
+
+
+def load_model(directory: str | Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """A transformers model in evaluation mode with the weights of a plain or quantized directory, on the CPU.
+
+    Errors: as `load_state` and `load_config`; DataError `BadWeights` where tensors are missing, unknown or misshapen.
+    """
+    config = load_config(directory)
+    dtype = dtype or stored_dtype(config)
+    family = CLASSES[(config.architectures or [""])[0]]
+    try:
+        loaded: Any = family.from_pretrained(
+            None, config=config, state_dict=dict(load_state(directory, dtype)), dtype=dtype, output_loading_info=True
+        )
+    except RuntimeError as error:
+        raise DataError("BadWeights", f"The weights in {directory} do not fit its config.json: {error}") from error
+    model: PreTrainedModel = loaded[0]
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if loaded[1][what]:
+            names = ", ".join(sorted(map(str, loaded[1][what]))[:3])
+            raise DataError(
+                "BadWeights", f"The weights in {directory} do not fit its config.json: {what.replace('_', ' ')} {names}"
+            )
+    model.train(False)
+    return model
+
+
+def stored_dtype(config: PretrainedConfig) -> torch.dtype:
+    """The dtype that config.json names, float32 where it names none."""
+    return config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
