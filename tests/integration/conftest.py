@@ -1,4 +1,4 @@
-"""The control plane with the CRDs in it, once for all tests."""
+"""The control plane with the chart installed in it, once for all tests. No pods run: there is no kubelet."""
 
 import os
 import uuid
@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from deepseek_operator.api.crd import RESOURCES, crd
 
 from local.build import built
-from tests.integration.api import APPLY, Api
+from tests.integration.api import Api
 from tests.integration.control_plane import ControlPlane
+
+CHART = Path(__file__).parents[2] / "charts" / "deepseek-operator"
+RELEASE_NAMESPACE = "deepseek-system"
+OPERATOR = f"{RELEASE_NAMESPACE}:deepseek-operator"
+GATEWAY = f"{RELEASE_NAMESPACE}:deepseek-gateway"
 
 Kubectl = Callable[..., str]
 
@@ -23,15 +27,11 @@ def kube() -> Path:
 
 @pytest.fixture(scope="session")
 def control_plane(kube: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Running processes, and the CRDs served."""
+    """Running processes, and the chart installed."""
     plane = ControlPlane(kube, tmp_path_factory.mktemp("control-plane"))
     try:
         plane.start()
-        for resource in RESOURCES:
-            manifest = crd(resource)
-            name = manifest["metadata"]["name"]
-            path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
-            plane.api.request("PATCH", f"{path}?fieldManager=test", manifest, APPLY).ok()
+        plane.helm("install", "deepseek", str(CHART), "--namespace", RELEASE_NAMESPACE, "--create-namespace")
         plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         yield plane
     finally:
@@ -54,5 +54,6 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
 def namespace(api: Api) -> str:
     """A namespace of the test's own."""
     name = f"test-{uuid.uuid4().hex[:8]}"
-    api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}}).ok()
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}}).ok()
     return name

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,16 @@ class ControlPlane:
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
         """Standard output of kubectl as the administrator; fails with what it said."""
-        command = [self.kube, "kubectl", "--kubeconfig", self.kubeconfig, *arguments]
+        return self._client("kubectl", arguments, text)
+
+    def helm(self, *arguments: str) -> str:
+        """Standard output of helm as the administrator; fails with what it said."""
+        return self._client("helm", arguments, None)
+
+    def _client(self, program: str, arguments: Sequence[str], text: str | None) -> str:
+        command = [str(self.kube), program, "--kubeconfig", str(self.kubeconfig), *arguments]
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr or done.stdout}"
+        assert done.returncode == 0, f"{program} {' '.join(arguments)}: {done.stderr or done.stdout}"
         return done.stdout
 
     def write_kubeconfig(self, user: str, token: str) -> Path:

@@ -27,7 +27,7 @@ def changed(obj: Object, place: Place, value: Any) -> Object:
             node.extend([{}] * (int(step) + 1 - len(node)))
             node = node[step]
     if isinstance(node, list):
-        node.insert(place[-1], value)
+        node.insert(int(place[-1]), value)
     else:
         node[place[-1]] = value
     return obj

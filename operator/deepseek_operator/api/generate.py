@@ -1,4 +1,4 @@
-"""Writes every file that is made from the models: CRDs and reference pages.
+"""Writes every file that is made from the models: CRDs, reference pages, and the chart's values, schema and rules.
 
 `python -m deepseek_operator.api.generate` writes them, `--check` fails where one differs from what would be written.
 """
@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
+from deepseek_operator.api import chart
 from deepseek_operator.api.crd import RESOURCES, crd
 from deepseek_operator.api.names import GROUP
 
 COMMAND = "python -m deepseek_operator.api.generate"
 NOTICE = f"# Generated from operator/deepseek_operator/api by `{COMMAND}`.\n"
-CHART = Path("charts/deepseek-operator")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -38,7 +38,8 @@ def files() -> Iterator[tuple[Path, str]]:
         name = f"{GROUP}_{resource.plural}.yaml"
         text = NOTICE + to_yaml(crd(resource))
         yield Path("crds") / name, text
-        yield CHART / "files/crds" / name, text
+        yield chart.CHART / "files/crds" / name, text
+    yield from chart.files(NOTICE)
 
 
 def main(arguments: list[str] | None = None) -> int:
