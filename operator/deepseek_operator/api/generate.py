@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from deepseek_operator.api import chart
+from deepseek_operator.api import chart, reference
 from deepseek_operator.api.crd import RESOURCES, crd
 from deepseek_operator.api.names import GROUP
 
@@ -40,6 +40,7 @@ def files() -> Iterator[tuple[Path, str]]:
         yield Path("crds") / name, text
         yield chart.CHART / "files/crds" / name, text
     yield from chart.files(NOTICE)
+    yield from reference.files(NOTICE)
 
 
 def main(arguments: list[str] | None = None) -> int:
