@@ -25,6 +25,9 @@ class Shown:
     wake_after: float | None = None
 
 
+NOTHING = Shown()
+
+
 def shown(pods: tuple[Object, ...], identity: str, observed: Observed, now: datetime) -> Shown:
     """What the pods of one piece of work show."""
     for pod in reversed(pods):

@@ -1,0 +1,279 @@
+"""TrainingRun: ordered stages, run once, and a model published from the last."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from deepseek_operator.api.base import LastFailure, ProgressStatus, StatusCondition
+from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec, DeepSeekModelStatus
+from deepseek_operator.api.names import MODEL, TRAINING, Condition, Reason
+from deepseek_operator.api.trainingrun import StageStatus, TrainingRunSpec, TrainingRunStatus
+from deepseek_operator.controllers.artifacts import growth
+from deepseek_operator.controllers.attempts import remove
+from deepseek_operator.controllers.conditions import (
+    Verdict,
+    holds,
+    pending,
+    refused,
+    roll_up,
+    stalled,
+    stamp,
+    terminating,
+)
+from deepseek_operator.controllers.decision import Child, Decision, Object, Observed, Ref, Remove, Settings
+from deepseek_operator.controllers.events import transitions
+from deepseek_operator.controllers.failures import claim_failure
+from deepseek_operator.controllers.origin import BASE
+from deepseek_operator.controllers.progress import percent, progress_status
+from deepseek_operator.controllers.publication import publication
+from deepseek_operator.controllers.remedies import REMEDIES, with_remedy
+from deepseek_operator.controllers.resource import Invalid, deleting, read_spec, read_status, see
+from deepseek_operator.controllers.sizing import checkpoints_problem
+from deepseek_operator.controllers.stages import Stage, Start, first_start, next_start, stage_work, take, waiting
+from deepseek_operator.desired.claim import run_claim
+from deepseek_operator.desired.labels import Owner
+
+VOLATILE = frozenset({"progress", "percent", "stages"})
+"""A stage that starts, ends or fails changes the phase, the stage at work or a condition as well."""
+
+Phase = Literal["Pending", "Training", "Suspended", "Complete", "Failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How far a run has come. `verdict` is that of all stages together."""
+
+    verdict: Verdict
+    stages: tuple[StageStatus, ...]
+    current: Stage | None = None
+    claim: Child | None = None
+    failure: LastFailure | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Every stage is done."""
+        return self.verdict.status == "True"
+
+
+class TrainingController:
+    """Decides for one TrainingRun."""
+
+    kind = TRAINING
+
+    def references(self, resource: Object) -> frozenset[Ref]:
+        """The model that training starts from, and the one that is published."""
+        spec = read_spec(TrainingRunSpec, resource)
+        if isinstance(spec, Invalid):
+            return frozenset()
+        names = [spec.base.model, *([spec.publish.model] if spec.publish is not None else [])]
+        return frozenset(Ref(MODEL, resource["metadata"]["namespace"], name) for name in names)
+
+    def decide(self, resource: Object, observed: Observed, now: datetime, settings: Settings) -> Decision:
+        """Children, removals and status of a run."""
+        owner = Owner.of(resource)
+        previous = read_status(TrainingRunStatus, resource)
+        generation = resource["metadata"]["generation"]
+        spec = read_spec(TrainingRunSpec, resource)
+        if deleting(resource):
+            conditions = stamp(terminating(), previous.conditions, generation, now)
+            status = _outside(previous, "Terminating", conditions, generation)
+            return Decision(status=status.to_object(), volatile=VOLATILE)
+        if isinstance(spec, Invalid):
+            verdicts = refused(Reason.INVALID_CONFIG, spec.message)
+            conditions = stamp(verdicts, previous.conditions, generation, now)
+            status = _outside(previous, "Failed", conditions, generation)
+            events = transitions(previous, status, "Validate")
+            return Decision(status=status.to_object(), events=events, volatile=VOLATILE)
+        course = follow(owner, spec, previous, observed, now, settings)
+        model, published, obstacle = None, previous.published_model, None
+        if course.complete and spec.publish is not None:
+            model, published, obstacle = publication(owner, spec.publish, previous.published_model, observed)
+        status = _status(course, obstacle, previous, generation, now)
+        status = status.model_copy(update={"published_model": published})
+        standing = course.current.standing if course.current is not None else None
+        children = (course.claim, standing.child if standing is not None else None, model)
+        waits = [
+            standing.wake_after if standing else None,
+            course.current.figures.wake_after if course.current else None,
+        ]
+        return Decision(
+            children=tuple(child for child in children if child is not None),
+            remove=_removals(course),
+            status=status.to_object(),
+            events=transitions(previous, status, "Train"),
+            wake_after=min((wait for wait in waits if wait is not None), default=None),
+            volatile=VOLATILE,
+        )
+
+    def orphaned(self, ref: Ref, observed: Observed) -> tuple[Remove, ...]:
+        """Nothing: the claim and the Jobs have an owner reference, and the published model stays."""
+        return ()
+
+
+def follow(
+    owner: Owner,
+    spec: TrainingRunSpec,
+    previous: TrainingRunStatus,
+    observed: Observed,
+    now: datetime,
+    settings: Settings,
+) -> Course:
+    """How far the run has come. A stage that is complete stays so, whatever becomes of base, Jobs and volumes."""
+    known = {stage.name: stage for stage in previous.stages}
+    done = _finished(spec, known)
+    left = spec.stages[len(done) :]
+    if not left:
+        return Course(_all_complete(spec), tuple(done))
+    modes = spec.checkpoint.storage.access_modes
+    start = next_start(owner.name, done[-1], modes) if done else _base(owner, spec, observed)
+    if isinstance(start, Verdict):
+        return Course(start, tuple(known.get(stage.name) or waiting(stage) for stage in spec.stages))
+    manifest = run_claim(owner, spec.checkpoint.storage)
+    claim = Child(manifest, create_only=True, adjust=growth(manifest, observed))
+    for index, stage in enumerate(left):
+        work = stage_work(owner, spec, stage, start, settings)
+        current = take(work, stage, known.get(stage.name), observed, now, suspend=spec.suspend)
+        done.append(current.status)
+        if not _done(current.status):
+            failure = _failure(current, manifest["metadata"]["name"], observed)
+            stages = (*done, *(waiting(later) for later in left[index + 1 :]))
+            return Course(_verdict(spec, current, failure), stages, current, claim, failure)
+        start = next_start(owner.name, current.status, modes)
+    return Course(_all_complete(spec), tuple(done), claim=claim)
+
+
+def _finished(spec: TrainingRunSpec, known: dict[str, StageStatus]) -> list[StageStatus]:
+    """The first stages as far as they are remembered as complete."""
+    done: list[StageStatus] = []
+    for stage in spec.stages:
+        old = known.get(stage.name)
+        if old is None or not _done(old):
+            break
+        done.append(old)
+    return done
+
+
+def _done(stage: StageStatus) -> bool:
+    return stage.phase == "Complete" and stage.digest is not None
+
+
+def _failure(stage: Stage, claim: str, observed: Observed) -> LastFailure | None:
+    if (stuck := claim_failure(observed.child("PersistentVolumeClaim", claim), observed)) is not None:
+        return stuck.of(f"PersistentVolumeClaim/{claim}")
+    return stage.standing.failure if stage.standing is not None else None
+
+
+def _base(owner: Owner, spec: TrainingRunSpec, observed: Observed) -> Start | Verdict:
+    """What the first stage starts from, or the condition that says what is missing."""
+    name = spec.base.model
+    resource = observed.references.get(Ref(MODEL, owner.namespace, name))
+    if resource is None:
+        message = with_remedy(Reason.MODEL_NOT_FOUND, f"DeepSeekModel {name} is not in this namespace")
+        return pending(Condition.STAGES_COMPLETE, Reason.MODEL_NOT_FOUND, message)
+    model = see(DeepSeekModelSpec, DeepSeekModelStatus, resource)
+    base = next((each for each in model.status.artifacts if each.name == BASE), None)
+    if model.deleting or model.spec is None or base is None or base.phase != "Ready" or base.digest is None:
+        state = "being deleted" if model.deleting else (model.status.phase or "not looked at yet").lower()
+        message = f"the base of DeepSeekModel {name} is not sealed: the model is {state}."
+        return pending(Condition.STAGES_COMPLETE, Reason.WAITING_FOR_MODEL, message)
+    if model.status.architecture is not None:
+        storage, count = spec.checkpoint.storage, model.status.architecture.parameters
+        problem = checkpoints_problem(count, spec.checkpoint.keep, len(spec.stages), storage.size)
+        if problem is not None:
+            return stalled(Condition.STAGES_COMPLETE, *problem)
+    return first_start(base, model.spec.storage.access_modes)
+
+
+def _verdict(spec: TrainingRunSpec, stage: Stage, failure: LastFailure | None) -> Verdict:
+    name, standing = stage.status.name, stage.standing
+    if stage.superseded:
+        message = f"stage {name} waits until Job {stage.superseded[0]['metadata']['name']} has ended."
+        return pending(Condition.STAGES_COMPLETE, Reason.PENDING, message)
+    if standing is not None and standing.state == "Failed" and failure is not None:
+        reason = failure.reason if failure.reason in REMEDIES else Reason.WORK_FAILED
+        return stalled(Condition.STAGES_COMPLETE, reason, f"stage {name} failed: {failure.message}")
+    if spec.suspend:
+        message = f"stage {name} is suspended; it goes on from its checkpoint when suspend is false."
+        return pending(Condition.STAGES_COMPLETE, Reason.SUSPENDED, message)
+    if failure is not None and (standing is None or standing.blocked):
+        return pending(Condition.STAGES_COMPLETE, failure.reason, failure.message)
+    job = standing.job if standing is not None else ""
+    return pending(Condition.STAGES_COMPLETE, Reason.TRAINING, f"stage {name} is at work in Job {job}.")
+
+
+def _all_complete(spec: TrainingRunSpec) -> Verdict:
+    names = ", ".join(stage.name for stage in spec.stages)
+    return holds(Condition.STAGES_COMPLETE, Reason.COMPLETE, f"complete: {names}.")
+
+
+def _outside(
+    previous: TrainingRunStatus,
+    phase: Literal["Terminating", "Failed"],
+    conditions: list[StatusCondition],
+    generation: int,
+) -> TrainingRunStatus:
+    """The status of a run that is not worked on: what was known of its stages stays."""
+    changed = {"phase": phase, "progress": None, "observed_generation": generation, "conditions": conditions}
+    return previous.model_copy(update=changed)
+
+
+def _status(
+    course: Course, obstacle: Verdict | None, previous: TrainingRunStatus, generation: int, now: datetime
+) -> TrainingRunStatus:
+    ready = holds(Condition.READY, Reason.COMPLETE, course.verdict.message)
+    # The stages are complete all the same; what stands in the way of publishing is Ready's alone.
+    verdicts = (*roll_up((obstacle,), ready)[:2], course.verdict) if obstacle else roll_up((course.verdict,), ready)
+    current = course.current
+    if current is not None and current.figures.unreachable is not None:
+        verdicts = (*verdicts, current.figures.unreachable)
+    steps, total = sum(stage.step for stage in course.stages), sum(stage.steps for stage in course.stages)
+    return TrainingRunStatus(
+        observed_generation=generation,
+        conditions=stamp(verdicts, previous.conditions, generation, now),
+        last_failure=_last_failure(course, previous),
+        progress=_progress(current),
+        phase=_phase(course),
+        stage=current.status.name if current is not None else course.stages[-1].name if course.complete else None,
+        percent=percent(steps, total),
+        stages=list(course.stages),
+        claim=_claim(course, previous),
+    )
+
+
+def _progress(current: Stage | None) -> ProgressStatus | None:
+    if current is None or current.work is None or current.figures.figures is None:
+        return None
+    return progress_status(current.work.called, current.figures.figures)
+
+
+def _claim(course: Course, previous: TrainingRunStatus) -> str | None:
+    return str(course.claim.manifest["metadata"]["name"]) if course.claim is not None else previous.claim
+
+
+def _last_failure(course: Course, previous: TrainingRunStatus) -> LastFailure | None:
+    if course.complete:
+        return None
+    if course.failure is not None:
+        return course.failure
+    standing = course.current.standing if course.current is not None else None
+    old = previous.last_failure
+    if old is None or standing is None:
+        return old
+    claim = course.claim.manifest["metadata"]["name"] if course.claim is not None else ""
+    return old if old.component in {f"Job/{standing.job}", f"PersistentVolumeClaim/{claim}"} else None
+
+
+def _phase(course: Course) -> Phase:
+    if course.complete:
+        return "Complete"
+    if course.verdict.stalled:
+        return "Failed"
+    if course.verdict.reason == Reason.SUSPENDED:
+        return "Suspended"
+    return "Pending" if course.current is None or course.current.standing is None else "Training"
+
+
+def _removals(course: Course) -> tuple[Remove, ...]:
+    """Only Jobs that would write the run's volume for what is no longer wanted."""
+    stale = course.current.superseded if course.current is not None else ()
+    return tuple(removal for job in stale for removal in remove(job, "it trains on what is no longer wanted"))
