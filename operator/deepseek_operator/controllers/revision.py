@@ -1,0 +1,106 @@
+"""What a service's pods answer with: the artifact that the spec names once it is sealed, until then what runs."""
+
+from dataclasses import dataclass
+
+from deepseek_runtime.wire.paths import SERVE_ENVIRONMENT
+from deepseek_runtime.wire.serve import ServeConfig
+
+from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, DeepSeekModelStatus
+from deepseek_operator.api.inferenceservice import InferenceServiceSpec, ServedModel
+from deepseek_operator.api.names import MODEL, Condition, Reason
+from deepseek_operator.controllers.conditions import Verdict, holds, pending, stalled
+from deepseek_operator.controllers.decision import Object, Observed, Ref
+from deepseek_operator.controllers.model_works import one_node
+from deepseek_operator.controllers.remedies import with_remedy
+from deepseek_operator.controllers.resource import see
+from deepseek_operator.controllers.sizing import context_length, service_problem
+
+BASE = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A sealed artifact as an engine serves it."""
+
+    served: ServedModel
+    claim: str
+    context_length: int
+    tensor_parallel: int
+    one_node: bool
+
+
+def target(namespace: str, spec: InferenceServiceSpec, observed: Observed) -> tuple[Verdict, Revision | None]:
+    """Whether what the spec names can be served, and what it is."""
+    name, variant = spec.model.name, spec.model.variant
+    resource = observed.references.get(Ref(MODEL, namespace, name))
+    if resource is None:
+        message = with_remedy(Reason.MODEL_NOT_FOUND, f"DeepSeekModel {name} is not in this namespace")
+        return pending(Condition.MODEL_READY, Reason.MODEL_NOT_FOUND, message), None
+    model = see(DeepSeekModelSpec, DeepSeekModelStatus, resource)
+    if model.deleting or model.spec is None:
+        state = "being deleted" if model.deleting else "invalid"
+        return _waiting(f"DeepSeekModel {name} is {state}"), None
+    declared = [each.name for each in model.spec.variants]
+    if variant is not None and variant not in declared:
+        has = f"it has {', '.join(declared)}" if declared else "it has none"
+        happened = f"DeepSeekModel {name} has no variant {variant}; {has}"
+        return stalled(
+            Condition.MODEL_READY, Reason.VARIANT_NOT_FOUND, with_remedy(Reason.VARIANT_NOT_FOUND, happened)
+        ), None
+    wanted = variant or BASE
+    artifact = next((each for each in model.status.artifacts if each.name == wanted), None)
+    architecture = model.status.architecture
+    if artifact is None or artifact.phase != "Ready" or artifact.digest is None or architecture is None:
+        return _waiting(f"{wanted} of DeepSeekModel {name} is not sealed: {_why(model.status, artifact)}"), None
+    if (problem := service_problem(spec, architecture)) is not None:
+        return stalled(Condition.MODEL_READY, *problem), None
+    served = ServedModel(model=name, variant=variant, digest=artifact.digest)
+    found = Revision(
+        served=served,
+        claim=artifact.claim,
+        context_length=context_length(spec, architecture),
+        tensor_parallel=spec.parallelism.tensor,
+        one_node=one_node(model.spec.storage.access_modes),
+    )
+    return holds(Condition.MODEL_READY, Reason.READY, f"{wanted} of {name}, digest {artifact.digest[:12]}."), found
+
+
+def running(deployment: Object | None, stable: ServedModel | None) -> Revision | None:
+    """What the Deployment's template says, so that it can be kept while nothing new is ready."""
+    if deployment is None:
+        return None
+    template = deployment["spec"]["template"]["spec"]
+    serve = _serve_config(template)
+    claims = [
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in template.get("volumes") or ()
+        if "persistentVolumeClaim" in volume
+    ]
+    if serve is None or serve.model_digest is None or serve.context_length is None or len(claims) != 1:
+        return None
+    if stable is None or stable.digest != serve.model_digest:
+        return None  # nothing says which model it was; it runs on, unchanged
+    return Revision(stable, claims[0], serve.context_length, serve.tensor_parallel, "affinity" in template)
+
+
+def _serve_config(template: Object) -> ServeConfig | None:
+    for container in template.get("containers") or ():
+        for variable in container.get("env") or ():
+            if variable["name"] == SERVE_ENVIRONMENT:
+                try:
+                    return ServeConfig.model_validate_json(variable.get("value", ""))
+                except ValueError:  # edited by hand: it is put right once the model is ready
+                    return None
+    return None
+
+
+def _waiting(happened: str) -> Verdict:
+    return pending(Condition.MODEL_READY, Reason.WAITING_FOR_MODEL, f"{happened}.")
+
+
+def _why(status: DeepSeekModelStatus, artifact: ArtifactStatus | None) -> str:
+    for condition in status.conditions:
+        if condition.type == Condition.STALLED and condition.status == "True":
+            return f"the model is stalled, {condition.reason}: {condition.message}".rstrip(".")
+    phase = artifact.phase if artifact is not None else status.phase
+    return f"it is {(phase or 'not looked at yet').lower()}"

@@ -1,0 +1,89 @@
+"""Whether a service's pods answer: from its Deployment and pods to the condition EngineReady."""
+
+from dataclasses import dataclass
+
+from deepseek_operator.api.base import LastFailure
+from deepseek_operator.api.inferenceservice import InferenceServiceStatus
+from deepseek_operator.api.names import Condition, Reason
+from deepseek_operator.controllers.conditions import Verdict, holds, pending, stalled
+from deepseek_operator.controllers.decision import Object, Observed
+from deepseek_operator.controllers.failures import Failure, creation_failure, pods_failure
+from deepseek_operator.controllers.remedies import REMEDIES
+from deepseek_operator.controllers.resource import deleting
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """The pods of a service. `settled`: all of them run the revision that is wanted."""
+
+    engine: Verdict
+    replicas: int = 0
+    ready: int = 0
+    settled: bool = False
+    failure: LastFailure | None = None
+    going_on: Verdict | None = None
+    """What goes on, or is stuck, though the service answers."""
+
+
+def rollout(
+    deployment: Object | None, wanted: int, *, proven: bool, previous: InferenceServiceStatus, observed: Observed
+) -> Rollout:
+    """`proven`: the Deployment seen runs the wanted revision, as far as its template goes."""
+    if deployment is None:
+        return Rollout(pending(Condition.ENGINE_READY, Reason.STARTING, "the pods are being made."))
+    status, spec = deployment.get("status") or {}, deployment["spec"]
+    current = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    replicas, ready = int(status.get("replicas", 0)), int(status.get("readyReplicas", 0))
+    updated = int(status.get("updatedReplicas", 0))
+    rolled = current and proven and spec.get("replicas", 1) == wanted and replicas == updated == wanted
+    found = pods_failure(observed.pods, observed) or creation_failure(deployment, observed)
+    failure = found.of(f"Deployment/{deployment['metadata']['name']}") if found is not None else None
+    if wanted == 0:
+        return Rollout(
+            holds(Condition.ENGINE_READY, Reason.SCALED_TO_ZERO, "no pods are wanted: replicas is 0."),
+            replicas, ready, settled=rolled,
+        )  # fmt: skip
+    if rolled and ready == wanted:
+        message = f"{ready} of {wanted} pods can generate a token."
+        return Rollout(holds(Condition.ENGINE_READY, Reason.READY, message), replicas, ready, settled=True)
+    late = _late(deployment)
+    if found is not None or late is not None:
+        return _troubled(found, failure, late, wanted, replicas, ready)
+    message = f"{ready} of {wanted} pods can generate a token, {updated} run what is wanted."
+    answers = ready >= wanted or (ready > 0 and _was_ready(previous))
+    if answers:
+        engine = holds(Condition.ENGINE_READY, Reason.ROLLING_OUT, message)
+        going_on = pending(Condition.RECONCILING, Reason.ROLLING_OUT, message)
+        return Rollout(engine, replicas, ready, going_on=going_on)
+    return Rollout(pending(Condition.ENGINE_READY, Reason.STARTING, message), replicas, ready)
+
+
+def _troubled(
+    found: Failure | None, failure: LastFailure | None, late: str | None, wanted: int, replicas: int, ready: int
+) -> Rollout:
+    """Pods that fail: the service answers only where all wanted ones of before still do."""
+    reason = found.reason if found is not None and found.reason in REMEDIES else Reason.CRASHED
+    message = found.message if found is not None else late or ""
+    make = stalled if late is not None or (found is not None and found.terminal) else pending
+    trouble = make(Condition.ENGINE_READY, reason, message)
+    if ready < wanted:
+        return Rollout(trouble, replicas, ready, failure=failure)
+    said = f"{ready} pods of the revision before still answer."
+    engine = holds(Condition.ENGINE_READY, Reason.ROLLING_OUT, said)
+    return Rollout(engine, replicas, ready, failure=failure, going_on=trouble)
+
+
+def selected(pods: tuple[Object, ...]) -> int:
+    """Pods there are, for the scale subresource."""
+    return sum(1 for pod in pods if not deleting(pod))
+
+
+def _late(deployment: Object) -> str | None:
+    for condition in (deployment.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
+            return f"the pods did not become ready in time: {condition.get('message', '')}"
+    return None
+
+
+def _was_ready(previous: InferenceServiceStatus) -> bool:
+    return any(each.type == Condition.READY and each.status == "True" for each in previous.conditions)
