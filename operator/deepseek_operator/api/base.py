@@ -31,7 +31,7 @@ Quantity = Annotated[
         max_length=24,
         pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$",
         coerce_numbers_to_str=True,
-        json_schema_extra={"x-kubernetes-int-or-string": True},
+        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 0},  # the pattern is for strings only
         description="For example 500m, 2, 8Gi.",
     ),
 ]
