@@ -18,5 +18,5 @@ class Reporter(Protocol):
         learning_rate: float | None = None,
         checkpoint_step: int | None = None,
     ) -> None:
-        """Replace what is shown; the time left is worked out from `done`, `total` and the time since the phase began."""
+        """Replace what is shown; the time left follows from `done`, `total` and the time since the phase began."""
         ...

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.models.families import CLASSES
@@ -80,12 +81,18 @@ def load_model(directory: str | Path, dtype: torch.dtype | None = None) -> PreTr
 
     Errors: as `load_state` and `load_config`; DataError `BadWeights` where tensors are missing, unknown or misshapen.
     """
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     config = load_config(directory)
     dtype = dtype or stored_dtype(config)
     family = CLASSES[(config.architectures or [""])[0]]
     try:
         loaded: Any = family.from_pretrained(
-            None, config=config, state_dict=dict(load_state(directory, dtype)), dtype=dtype, output_loading_info=True
+            None,
+            config=config,
+            state_dict=dict(load_state(directory, dtype)),
+            dtype=dtype,
+            experts_implementation=experts_implementation(config),
+            output_loading_info=True,
         )
     except RuntimeError as error:
         raise DataError("BadWeights", f"The weights in {directory} do not fit its config.json: {error}") from error
@@ -98,6 +105,15 @@ def load_model(directory: str | Path, dtype: torch.dtype | None = None) -> PreTr
             )
     model.train(False)
     return model
+
+
+def experts_implementation(config: PretrainedConfig) -> str | None:
+    """How transformers computes routed experts: None is its default, a grouped product.
+
+    That wants rows of whole 16 bytes, eight numbers of bfloat16; experts of other sizes are computed one by one.
+    """
+    sizes = (config.hidden_size, getattr(config, "moe_intermediate_size", 8))
+    return None if all(size % 8 == 0 for size in sizes) else "eager"
 
 
 def stored_dtype(config: PretrainedConfig) -> torch.dtype:

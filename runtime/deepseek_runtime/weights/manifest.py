@@ -22,7 +22,7 @@ REMEDY = "Restore it from an intact copy, or delete the volume's claim to have i
 
 def write(directory: Path, reporter: Reporter | None = None) -> Manifest:
     """Hash every file below `directory` and write `manifest.json` there, which does not list itself."""
-    sizes = {path: size for path, size in _walk(directory).items() if path != MANIFEST_FILE}
+    sizes = {path: size for path, size in walk(directory).items() if path != MANIFEST_FILE}
     hashes = _hash_all(directory, sizes, reporter)
     manifest = Manifest(
         files=tuple(ManifestFile(path=path, size=sizes[path], sha256=hashes[path]) for path in sorted(sizes))
@@ -56,25 +56,34 @@ def verify(directory: Path, digest: str, reporter: Reporter | None = None) -> Ma
     Errors: DataError `DigestMismatch` naming the file with what was expected and found, `MissingFile`, `ExtraFile`,
     `UnsafeFile` for links and devices.
     """
+    manifest = compare(directory, digest)
+    expected = {file.path: file.sha256 for file in manifest.files}
+    sizes = {file.path: file.size for file in manifest.files}
+    for path, sha256 in _hash_all(directory, sizes, reporter).items():
+        if sha256 != expected[path]:
+            raise mismatch(directory / path, "SHA-256", expected[path], sha256)
+    return manifest
+
+
+def compare(directory: Path, digest: str) -> Manifest:
+    """As `verify`, but for the content of the files: names and sizes alone."""
     manifest = read(directory)
     if manifest.digest != digest:
-        raise _mismatch(directory / MANIFEST_FILE, "digest", digest, manifest.digest)
+        raise mismatch(directory / MANIFEST_FILE, "digest", digest, manifest.digest)
     expected = {file.path: file for file in manifest.files}
-    found = {path: size for path, size in _walk(directory).items() if path != MANIFEST_FILE}
+    found = {path: size for path, size in walk(directory).items() if path != MANIFEST_FILE}
     for path in sorted(expected.keys() - found.keys()):
         raise DataError("MissingFile", f"{directory / path} is in the manifest and not on the volume. {REMEDY}")
     for path in sorted(found.keys() - expected.keys()):
         raise DataError("ExtraFile", f"{directory / path} is on the volume and not in the manifest. Remove it.")
     for path, size in found.items():
         if size != expected[path].size:
-            raise _mismatch(directory / path, "size", f"{expected[path].size} bytes", f"{size} bytes")
-    for path, sha256 in _hash_all(directory, found, reporter).items():
-        if sha256 != expected[path].sha256:
-            raise _mismatch(directory / path, "SHA-256", expected[path].sha256, sha256)
+            raise mismatch(directory / path, "size", f"{expected[path].size} bytes", f"{size} bytes")
     return manifest
 
 
-def _mismatch(path: Path, what: str, expected: str, found: str) -> DataError:
+def mismatch(path: Path, what: str, expected: str, found: str) -> DataError:
+    """The error for a file that is not what its manifest promises."""
     return DataError("DigestMismatch", f"{path}: {what} is {found}, expected {expected}. {REMEDY}")
 
 
@@ -83,7 +92,7 @@ def _beneath(path: str) -> bool:
     return bool(parts) and parts[0] != "/" and ".." not in parts and str(PurePosixPath(path)) == path != MANIFEST_FILE
 
 
-def _walk(directory: Path) -> dict[str, int]:
+def walk(directory: Path) -> dict[str, int]:
     """Size of every file by its path relative to the directory; DataError `UnsafeFile` for anything but plain files."""
     return dict(sorted(_entries(directory, "")))
 

@@ -1,0 +1,98 @@
+"""What the compute image runs: `python -m deepseek_runtime [job|serve] [FILE]`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from deepseek_runtime.wire.base import VERSION
+from deepseek_runtime.wire.exit_codes import ExitCode
+from deepseek_runtime.wire.paths import JOB_ENVIRONMENT, SERVE_ENVIRONMENT, STATUS_PORT, TERMINATION_LOG
+
+DESCRIPTION = """\
+Run one Job, or an engine. In a cluster the configuration is in the environment; without one it is a JSON file:
+
+  {"kind": "build", "architecture": "Llama", "config": {"hidden_size": 64, ...},
+   "tokenizer": {"vocabSize": 512, "text": ["text.txt"]}, "output": "model"}
+  {"kind": "quantize", "scheme": "int8", "input": "model/artifact", "output": "model-int8"}
+  {"kind": "evaluate", "input": "model-int8/artifact", "output": "scores",
+   "text": ["heldout.txt"], "contextLength": 256}
+  {"kind": "publish", "input": "run/stages/pretrain/artifact", "output": "published"}
+
+`owner`, `identity` and `inputDigest` are worked out where a file leaves them out. The result is OUTPUT/result.json
+(evaluate: OUTPUT/<identity>/result.json); the same file run again finds it. For serve:
+
+  {"owner": "local", "servedName": "chat", "model": "model-int8/artifact"}
+"""
+
+EXIT_CODES = "exit codes: " + ", ".join(f"{code.value} {code.name}" for code in ExitCode)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read where the configuration is, and run it; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        "python -m deepseek_runtime",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", nargs="?", choices=("job", "serve"), default="job", help="default: job")
+    parser.add_argument("file", nargs="?", type=Path, help=f"JSON; absent: ${JOB_ENVIRONMENT} or ${SERVE_ENVIRONMENT}")
+    parser.add_argument("--status-port", type=int, default=STATUS_PORT, help="of a Job; 0: any (default: %(default)s)")
+    parser.add_argument(
+        "--termination-log",
+        type=Path,
+        default=Path(TERMINATION_LOG),
+        help="written if it exists (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    variable = JOB_ENVIRONMENT if options.what == "job" else SERVE_ENVIRONMENT
+    try:
+        text = options.file.read_text("utf-8") if options.file else os.environ[variable]
+    except KeyError:
+        return _refuse(f"{variable} is not set, and no FILE is given; see --help.")
+    except (OSError, UnicodeDecodeError) as error:
+        return _refuse(f"{options.file} cannot be read: {error}.")
+    if options.what == "serve":
+        return _serve(text)
+    return _job(text, options.file is not None, options.status_port, options.termination_log)
+
+
+def _job(text: str, standalone: bool, port: int, termination_log: Path) -> int:
+    from deepseek_runtime.job import run
+    from deepseek_runtime.job.errors import JobError
+    from deepseek_runtime.job.standalone import complete
+
+    if standalone:
+        try:
+            text = complete(text)
+        except JobError as error:
+            return _refuse(error.message, error.code)
+    return run.main(text, port=port, termination_log=termination_log)
+
+
+def _serve(text: str) -> int:
+    from deepseek_runtime.serve import server
+    from deepseek_runtime.wire.serve import ServeConfig
+
+    try:
+        config = ServeConfig.model_validate_json(text)
+    except ValidationError as error:
+        return _refuse(f"The engine's configuration is not valid: {error}")
+    if config.version > VERSION:
+        return _refuse(
+            f"The engine's configuration is written in version {config.version}, this runtime reads up to {VERSION}. "
+            "Use a runtime image as new as the operator."
+        )
+    return server.main(config)
+
+
+def _refuse(message: str, code: ExitCode = ExitCode.CONFIGURATION) -> int:
+    sys.stderr.write(message + "\n")
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

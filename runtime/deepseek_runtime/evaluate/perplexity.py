@@ -1,0 +1,136 @@
+"""Perplexity of a model on text, and bits per byte, which can be compared across tokenizers and with compressors."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from deepseek_runtime.evaluate.windows import Window, windows
+from deepseek_runtime.job.errors import ConfigurationError, DataError
+from deepseek_runtime.job.place import place
+from deepseek_runtime.job.reporter import Reporter
+from deepseek_runtime.models import text
+from deepseek_runtime.weights import manifest, seal
+from deepseek_runtime.weights.load import load_config, load_model
+from deepseek_runtime.wire.job import EvaluateJob
+from deepseek_runtime.wire.result import JobResult, Scores
+
+BATCH_TOKENS = 8192
+"""Tokens that go through the model at once."""
+LOGITS = 1 << 24
+"""Logits in memory at once (64 MiB in float32): a large vocabulary is worked through in slices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The tokens that are scored, and how many bytes of text they stand for."""
+
+    tokens: list[int]
+    bytes: int
+
+
+def run(job: EvaluateJob, reporter: Reporter) -> JobResult:
+    """Check the model, measure and seal the scores."""
+    directory = Path(job.input)
+    manifest.verify(directory, job.input_digest, reporter)
+    config = load_config(directory)
+    if job.context_length > config.max_position_embeddings:
+        raise ConfigurationError(
+            "ContextTooLong",
+            f"evaluation.contextLength is {job.context_length}; the model has {config.max_position_embeddings}.",
+        )
+    documents = read_documents(load_tokenizer(directory), text.files(job.text), job.max_tokens)
+    model = load_model(directory, None if torch.cuda.is_available() else torch.float32)
+    if torch.cuda.is_available():
+        torch.nn.Module.cuda(model)
+    scores = measure(model, documents, job.context_length, reporter)
+    result = JobResult(kind=job.kind, identity=job.identity, outcome="succeeded", scores=scores)
+    return seal.seal(place(job), job.identity, result)
+
+
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """The model's tokenizer; what looks like a special token in a text is text."""
+    try:
+        tokenizer: Tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    except Exception as error:  # tokenizers raises plain Exceptions
+        raise DataError("BadFile", f"{directory / 'tokenizer.json'} is no tokenizer: {error}.") from error
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def read_documents(tokenizer: Tokenizer, files: Sequence[Path], max_tokens: int | None) -> list[Document]:
+    """Each file as a document, the last cut where `max_tokens` are reached.
+
+    A byte-level token is spelled with one character for each of its bytes, so the bytes of any run of tokens are known.
+    Errors: DataError `LossyTokenizer` where the tokens do not stand for the text, byte for byte.
+    """
+    documents: list[Document] = []
+    left = math.inf if max_tokens is None else max_tokens
+    for file in files:
+        content = text.read(file)
+        encoding = tokenizer.encode(content, add_special_tokens=False)
+        lengths = [len(token) for token in encoding.tokens]
+        if sum(lengths) != len(content.encode()):
+            raise DataError("LossyTokenizer", f"The tokens of {file} are not its bytes. Use a byte-level tokenizer.")
+        count = int(min(left, len(lengths)))
+        if count:
+            documents.append(Document(encoding.ids[:count], sum(lengths[:count])))
+        left -= count
+    return documents
+
+
+def measure(model: PreTrainedModel, documents: Sequence[Document], context_length: int, reporter: Reporter) -> Scores:
+    """Perplexity over the documents; losses are summed in float64, in one order, so the result is repeatable."""
+    began = time.monotonic()
+    bos: int = model.config.bos_token_id
+    total = sum(len(document.tokens) for document in documents)
+    nats, done = 0.0, 0
+    every = (window for document in documents for window in windows(document.tokens, bos, context_length))
+    for batch in _batches(every, max(1, BATCH_TOKENS // context_length)):
+        nats += _loss(model, batch)
+        done += sum(window.scored for window in batch)
+        speed = done / max(time.monotonic() - began, 1e-9)
+        reporter.update("scoring", unit="tokens", done=done, total=total, tokens_per_second=speed, loss=nats / done)
+        if not math.isfinite(nats):
+            raise DataError("NotFinite", "The model's predictions are NaN or infinite. Train or copy the model again.")
+    size = sum(document.bytes for document in documents)
+    return Scores(
+        perplexity=math.exp(min(nats / total, 700.0)),
+        bits_per_byte=nats / math.log(2) / size,
+        tokens=total,
+        bytes=size,
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def _batches(every: Iterator[Window], size: int) -> Iterator[list[Window]]:
+    while batch := list(islice(every, size)):
+        yield batch
+
+
+@torch.inference_mode()
+def _loss(model: PreTrainedModel, batch: Sequence[Window]) -> float:
+    """Negative log-likelihood of the batch's scored tokens in nats.
+
+    Shorter windows are padded at their end, where a causal model's earlier predictions cannot see it.
+    """
+    longest = max(len(window.tokens) for window in batch)
+    rows = [[*window.tokens, *[0] * (longest - len(window.tokens))] for window in batch]
+    tokens = torch.tensor(rows, device=model.device)
+    hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state
+    states = torch.cat([hidden[row, window.first : len(window.tokens)] for row, window in enumerate(batch)])
+    targets = torch.tensor([target for window in batch for target in window.targets[window.first :]]).to(model.device)
+    rows_at_once = max(1, LOGITS // model.config.vocab_size)
+    loss = torch.zeros((), dtype=torch.float64, device=model.device)
+    for begin in range(0, len(targets), rows_at_once):
+        logits = model.lm_head(states[begin : begin + rows_at_once]).float()
+        wanted = targets[begin : begin + rows_at_once]
+        loss += functional.cross_entropy(logits, wanted, reduction="none").double().sum()
+    return float(loss)

@@ -1,0 +1,116 @@
+"""The frame around every Job: what was sealed is found again, and every end has its exit code and its result."""
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+
+from pydantic import ValidationError
+
+from deepseek_runtime.job.errors import ConfigurationError, JobError
+from deepseek_runtime.job.failures import Terminated, explain
+from deepseek_runtime.job.place import exclusive, place
+from deepseek_runtime.job.reporter import Reporter
+from deepseek_runtime.job.status_server import StatusServer
+from deepseek_runtime.weights import seal
+from deepseek_runtime.wire.base import VERSION, WireModel
+from deepseek_runtime.wire.exit_codes import ExitCode
+from deepseek_runtime.wire.job import JOB, Job
+from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT, STATUS_PORT, TERMINATION_LOG
+from deepseek_runtime.wire.result import JobResult, encode
+
+LOG = logging.getLogger("deepseek_runtime.job")
+
+Work = Callable[[Job, Reporter], JobResult]
+
+WORKS = {
+    "build": "deepseek_runtime.models.scratch",
+    "publish": "deepseek_runtime.models.publish",
+    "quantize": "deepseek_runtime.quantize.int8",
+    "evaluate": "deepseek_runtime.evaluate.perplexity",
+    "train": "deepseek_runtime.train.stage",
+}
+"""The module whose `run(job, reporter)` does the work and seals it; imported when needed, as torch takes seconds."""
+
+
+def main(text: str, *, port: int = STATUS_PORT, termination_log: Path = Path(TERMINATION_LOG)) -> int:
+    """Run the Job that a JSON document describes; returns the exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    logging.basicConfig(
+        stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, force=True
+    )
+    try:
+        job = parse(text)
+    except ConfigurationError as error:
+        result = JobResult(kind="unknown", identity="", outcome="failed", reason=error.reason, message=error.message)
+        return _end(result, error.code, termination_log)
+    result, code = run(job, port=port)
+    return _end(result, code, termination_log)
+
+
+def parse(text: str) -> Job:
+    """The Job in a JSON document; ConfigurationError `NewerVersion` or `InvalidConfig`."""
+    try:
+        version = _Versioned.model_validate_json(text).version
+        if version > VERSION:
+            raise ConfigurationError(
+                "NewerVersion",
+                f"The Job is written in version {version}, this runtime reads up to {VERSION}. "
+                "Use a runtime image as new as the operator.",
+            )
+        return JOB.validate_json(text)
+    except ValidationError as error:
+        what = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in error.errors()[:5])
+        raise ConfigurationError("InvalidConfig", f"The Job's document is not valid: {what}.") from error
+
+
+def run(job: Job, *, port: int = STATUS_PORT) -> tuple[JobResult, ExitCode]:
+    """Do the work, or find it done; never raises."""
+    started = seal.now()
+    directory = place(job)
+    LOG.info("job started: kind=%s owner=%s identity=%s", job.kind, job.owner, job.identity)
+    try:
+        with StatusServer(job.identity, job.credential, port) as status, exclusive(directory):
+            result = seal.sealed(directory, job.identity)
+            if result is None:
+                work: Work = import_module(WORKS[job.kind]).run
+                result = work(job, status)
+    except (Exception, Terminated, KeyboardInterrupt) as error:  # noqa: BLE001 whatever ends the Job ends in its result
+        failure = explain(error, directory)
+        if type(failure) is JobError and failure is not error:
+            traceback.print_exc(file=sys.stderr)
+        result = JobResult(
+            kind=job.kind,
+            identity=job.identity,
+            outcome="failed",
+            reason=failure.reason,
+            message=failure.message,
+            image=os.environ.get(IMAGE_ENVIRONMENT),
+            started_at=started,
+            finished_at=seal.now(),
+        )
+        return result, failure.code
+    return result, ExitCode.DONE
+
+
+class _Versioned(WireModel):
+    version: int = VERSION
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _end(result: JobResult, code: ExitCode, termination_log: Path) -> int:
+    if result.outcome == "succeeded":
+        LOG.info("job done: kind=%s identity=%s cached=%s", result.kind, result.identity, str(result.cached).lower())
+    else:
+        LOG.error("job failed: reason=%s code=%d message=%s", result.reason, code, result.message)
+    if termination_log.exists():  # the kubelet makes it; elsewhere there is nobody to read it
+        termination_log.write_text(encode(result), "utf-8")
+    return int(code)

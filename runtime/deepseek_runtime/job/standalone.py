@@ -1,0 +1,36 @@
+"""Jobs without a cluster: what the operator would fill in is worked out from the files that are there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from deepseek_runtime.job.errors import ConfigurationError
+from deepseek_runtime.weights import manifest
+from deepseek_runtime.wire.base import digest
+from deepseek_runtime.wire.job import ALGORITHMS
+
+OWNER = "local"
+
+
+def complete(text: str) -> str:
+    """A Job's document with `owner`, `inputDigest` and `identity` filled in where they are missing.
+
+    The identity is a digest of everything but `output`, so that the same document finds its sealed result again.
+    Without `inputDigest` the input is what its own manifest says. Errors: ConfigurationError, DataError.
+    """
+    try:
+        job = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError("InvalidConfig", f"The Job's document is not JSON: {error}.") from error
+    if not isinstance(job, dict):
+        raise ConfigurationError("InvalidConfig", "The Job's document is not a JSON object.")
+    job.setdefault("owner", OWNER)
+    if "input" in job and "inputDigest" not in job:
+        job["inputDigest"] = manifest.read(Path(str(job["input"]))).digest
+    job.setdefault("identity", _identity(job))
+    return json.dumps(job)
+
+
+def _identity(job: dict[str, Any]) -> str:
+    inputs = {name: value for name, value in job.items() if name not in ("output", "owner", "input", "credential")}
+    return digest({"algorithm": ALGORITHMS.get(str(job.get("kind"))), **inputs})
