@@ -1,0 +1,1 @@
+"""Who asks, and may they: API keys, Kubernetes tokens, SubjectAccessReview."""

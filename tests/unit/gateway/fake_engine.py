@@ -1,0 +1,92 @@
+"""An engine on loopback that says what it is told to, and remembers what it was asked."""
+
+import asyncio
+import json
+from typing import Any
+
+from aiohttp import web
+
+from deepseek_runtime.wire import credential
+
+MASTER = b"m" * 32
+WORDS = ("Die", " Antwort", " ist", " 四十二", " 🙂")
+
+
+class FakeEngine:
+    """`behaviour`: words, die (after two words), error (after two words), hang (after two words), junk, or a status."""
+
+    def __init__(self) -> None:
+        self.behaviour: str | int = "words"
+        self.message = "engine says no"
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.cancelled = asyncio.Event()
+        self.reached = asyncio.Event()
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/v1/completions", self._complete)
+        return app
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.requests.append(body)
+        self.headers.append(dict(request.headers))
+        namespace, service = body["model"].split("-")[0:2] if body["model"].count("-") == 1 else ("team-a", "chat")
+        workload = f"InferenceService/{namespace}/{service}/uid-{namespace}-{service}"
+        expected = credential.fingerprint(credential.derive(MASTER, workload))
+        if not credential.accepts(expected, request.headers.get("Authorization")):
+            return web.json_response({"error": {"message": "credential"}}, status=401)
+        self.reached.set()
+        if isinstance(self.behaviour, int):
+            error = {"message": self.message, "type": "invalid_request_error", "param": "seed", "code": None}
+            return web.json_response({"error": error}, status=self.behaviour)
+        try:
+            return await (self._stream(request) if body.get("stream") else self._whole())
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    async def _whole(self) -> web.Response:
+        if self.behaviour == "hang":
+            await asyncio.sleep(60)
+        if self.behaviour == "junk":
+            return web.Response(text="<html>")
+        answer = {**_chunk("".join(WORDS), "stop"), "usage": _usage(), "secret": "internal"}
+        return web.json_response(answer)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for number, word in enumerate(WORDS):
+            if number == 2 and self.behaviour != "words":
+                return await self._misbehave(request, response)
+            last = number == len(WORDS) - 1
+            await response.write(_event({**_chunk(word, "stop" if last else None), "usage": None}))
+        await response.write(_event({**_chunk("", None), "choices": [], "usage": _usage()}))
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    async def _misbehave(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+        if self.behaviour == "error":
+            await response.write(_event({"error": {"message": self.message}}))
+        elif self.behaviour == "junk":
+            await response.write(b"data: <html>\n\n")
+        elif self.behaviour == "hang":
+            await asyncio.sleep(60)
+        elif request.transport is not None:
+            request.transport.abort()
+        return response
+
+
+def _chunk(text: str, reason: str | None) -> dict[str, Any]:
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": reason, "token_ids": [1]}
+    return {"id": "engine-1", "object": "text_completion", "created": 1, "model": "internal", "choices": [choice]}
+
+
+def _usage() -> dict[str, int]:
+    return {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+
+
+def _event(document: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(document).encode() + b"\n\n"
