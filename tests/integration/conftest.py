@@ -1,11 +1,13 @@
 """The control plane with the chart installed in it, once for all tests. No pods run: there is no kubelet."""
 
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from deepseek_operator.api.names import PLURALS
 
 from local.build import built
 from tests.integration.api import Api
@@ -32,10 +34,22 @@ def control_plane(kube: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     try:
         plane.start()
         plane.helm("install", "deepseek", str(CHART), "--namespace", RELEASE_NAMESPACE, "--create-namespace")
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        _await_settled(plane.api)
         yield plane
     finally:
         plane.stop()
+
+
+def _await_settled(api: Api) -> None:
+    """Until discovery tells of the CRDs and the cluster's own roles have taken in the chart's."""
+    groups = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    settled = (("/apis", groups), *((f"{roles}/{name}", "*/*") for name in ("view", "edit", "admin")))
+    deadline = time.monotonic() + 30
+    for path, accept in settled:
+        while any(plural not in str(api.get(path, accept).ok()) for plural in PLURALS.values()):
+            assert time.monotonic() < deadline, f"{path} does not know {PLURALS}"
+            time.sleep(0.05)
 
 
 @pytest.fixture

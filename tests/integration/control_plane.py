@@ -90,7 +90,8 @@ class ControlPlane:
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
         """Standard output of kubectl as the administrator; fails with what it said."""
-        return self._client("kubectl", arguments, text)
+        # discovery is cached by address: another control plane may have had this port
+        return self._client("kubectl", (f"--cache-dir={self.directory / 'cache'}", *arguments), text)
 
     def helm(self, *arguments: str) -> str:
         """Standard output of helm as the administrator; fails with what it said."""

@@ -1,7 +1,6 @@
 """What people and tools see: columns, kubectl wait, scale, explain, several writers of one status."""
 
 import json
-import subprocess
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from deepseek_operator.api.names import API_VERSION
 
 from tests.integration.api import TABLE, Api, path
 from tests.integration.conftest import Kubectl
-from tests.integration.control_plane import ControlPlane
 from tests.integration.objects import MAKERS, model, service, training
 
 Object = dict[str, Any]
@@ -81,16 +79,16 @@ def test_every_column_and_selectable_field_points_at_a_field(resource: Resource)
             node = node["properties"][step]
 
 
-def test_kubectl_wait_believes_a_status_only_for_its_generation(
-    api: Api, namespace: str, kubectl: Kubectl, control_plane: ControlPlane
-) -> None:
+def test_kubectl_wait_believes_a_status_only_for_its_generation(api: Api, namespace: str, kubectl: Kubectl) -> None:
     obj = api.create(model(namespace)).ok()
     wait = ("wait", "--for=condition=Ready", f"dsm/{obj['metadata']['name']}", "-n", namespace)
 
     def waits() -> bool:
-        command = [str(control_plane.kube), "kubectl", "--kubeconfig", str(control_plane.kubeconfig), *wait]
-        done = subprocess.run([*command, "--timeout=300ms"], capture_output=True, text=True, check=False)
-        return "timed out" in done.stderr
+        try:
+            kubectl(*wait, "--timeout=300ms")
+        except AssertionError as error:
+            return "timed out" in str(error)
+        return False
 
     assert waits()
     ready = [condition("Ready", "True", "Ready")]
