@@ -80,7 +80,7 @@ class Client:
         items: list[Object] = []
         while True:
             page = await self._request("list", kind, namespace, params=params, accept=_METADATA_LIST)
-            items += page["items"]
+            items += page["items"] or ()
             if not (token := page["metadata"].get("continue")):
                 return items
             params["continue"] = token
@@ -89,7 +89,7 @@ class Client:
         """Warning events by the UID they concern."""
         params = {"fieldSelector": f"involvedObject.uid={uid},type=Warning", "limit": "50"}
         answer = await self._request("list", CORE_EVENT, namespace, params=params)
-        items: list[Object] = answer["items"]
+        items: list[Object] = answer["items"] or []
         return items
 
     async def serves(self, kind: Kind) -> bool:

@@ -19,6 +19,7 @@ DURATION = 15.0
 """Seconds after which another process may take over a lease that is not renewed."""
 DEADLINE = 10.0
 """Seconds without a renewal after which this process must no longer act as the leader."""
+RENEWAL = 4.0
 RETRY = 2.0
 
 
@@ -55,8 +56,10 @@ class Lease:
 
     async def renew(self) -> None:
         """Keep the lease for ever; raises LeaseLostError when that fails."""
+        delay = RENEWAL
         while True:
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(delay)
+            delay = RENEWAL
             holder: str | None = self._identity
             left = self._renewed + DEADLINE - asyncio.get_running_loop().time()
             try:
@@ -64,6 +67,7 @@ class Lease:
                     holder = await self._try()
             except (errors.ApiError, TimeoutError) as error:
                 log.warning("lease %s is not renewed: %s", self._ref.name, error)
+                delay = RETRY
             if holder != self._identity:
                 raise LeaseLostError(f"lease {self._ref.name} is held by {holder}")
             if asyncio.get_running_loop().time() - self._renewed >= DEADLINE:

@@ -47,6 +47,11 @@ class Store:
         """The UIDs of all objects of a kind."""
         return {ref: obj["metadata"]["uid"] for ref, obj in self._objects.items() if ref.kind == kind}
 
+    def has(self, ref: Ref, version: str) -> bool:
+        """Whether the object is known as it was at this resource version, or later."""
+        obj = self._objects.get(ref)
+        return obj is not None and _version(obj) >= int(version)
+
     def put(self, obj: Object) -> None:
         """Take in an object from a watch or from the answer to a write; older copies are ignored."""
         new = _slim(obj)

@@ -55,11 +55,12 @@ class Sweep:
             before = self._store.uids(kind.name)
             there = await self._list(kind)
             for ref, uid in before.items():
-                if there.get(ref) != uid:
+                if ref not in there or there[ref]["uid"] != uid:
                     log.info("%s is gone unnoticed", ref)
                     self._store.drop(ref, uid)
-            for ref in there:
-                if self._store.get(ref) is None:
+            await asyncio.sleep(_PATIENCE)
+            for ref, meta in there.items():
+                if not self._store.has(ref, meta["resourceVersion"]):
                     await self._fetch(ref)
         for owner in self._store.owners():
             self._wake(owner)
@@ -69,25 +70,28 @@ class Sweep:
             self._store.put(await self._api.get(ref))
         except errors.NotFoundError:
             return
-        log.info("%s was there unnoticed", ref)
+        log.info("%s has changed unnoticed", ref)
 
     async def _shown(self, kind: Kind) -> bool:
         loop = asyncio.get_running_loop()
-        missing = set((await self._list(kind)).items())
+        try:
+            listed = await self._list(kind)
+        except errors.ApiError as error:
+            log.warning("%s cannot be listed: %s", kind.plural, error)
+            await asyncio.sleep(_PATIENCE)
+            return False
         deadline = loop.time() + _PATIENCE
-        while missing := missing - set(self._store.uids(kind.name).items()):
+        while not all(self._store.has(ref, meta["resourceVersion"]) for ref, meta in listed.items()):
             if loop.time() > deadline:
                 return False
             await asyncio.sleep(_POLL)
         return True
 
-    async def _list(self, kind: Kind) -> dict[Ref, str]:
+    async def _list(self, kind: Kind) -> dict[Ref, Object]:
         namespaces = (self._namespace,) if kind is ROUTES else self._namespaces
-        found: dict[Ref, str] = {}
+        found: dict[Ref, Object] = {}
         for namespace in namespaces:
-            found |= {
-                _ref(kind, item): item["metadata"]["uid"] for item in await self._api.list_metadata(kind, namespace)
-            }
+            found |= {_ref(kind, item): item["metadata"] for item in await self._api.list_metadata(kind, namespace)}
         return found
 
 

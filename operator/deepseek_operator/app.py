@@ -1,0 +1,194 @@
+"""Wiring: connection, lease, watches, workers and pullers in one process, and its end in good order."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Coroutine, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from deepseek_operator.api.names import FIELD_MANAGER, MODEL, SERVICE, TRAINING
+from deepseek_operator.configuration import Configuration
+from deepseek_operator.controllers.decision import Controller, Settings
+from deepseek_operator.controllers.model import ModelController
+from deepseek_operator.controllers.service import ServiceController
+from deepseek_operator.controllers.training import TrainingController
+from deepseek_operator.engine import connection as connections
+from deepseek_operator.engine import errors
+from deepseek_operator.engine.client import Client
+from deepseek_operator.engine.connection import CONNECTIONS, Connection
+from deepseek_operator.engine.health import Health
+from deepseek_operator.engine.kinds import RESOURCES
+from deepseek_operator.engine.lease import Lease
+from deepseek_operator.engine.master_key import master_key
+from deepseek_operator.engine.metrics import ConditionCollector, Metrics
+from deepseek_operator.engine.pullers import ProgressPuller, WarningsPuller
+from deepseek_operator.engine.queue import WorkQueue
+from deepseek_operator.engine.reconcile import Reconciler
+from deepseek_operator.engine.store import Store
+from deepseek_operator.engine.sweep import Sweep
+from deepseek_operator.engine.watch import watch
+
+log = logging.getLogger(__name__)
+
+_RETRY = 5.0
+_GRACE = 20.0
+"""Seconds that reconciliations may take to end when the process is told to stop."""
+
+
+def controllers() -> Mapping[str, Controller]:
+    """The controller of each kind."""
+    return {MODEL: ModelController(), TRAINING: TrainingController(), SERVICE: ServiceController()}
+
+
+def now() -> datetime:
+    """The clock of the process."""
+    return datetime.now(UTC)
+
+
+class Operator:
+    """One process. `run` returns when it was told to stop, and raises when it cannot go on."""
+
+    def __init__(
+        self, configuration: Configuration, connection: Connection, controllers: Mapping[str, Controller]
+    ) -> None:
+        self._configuration = configuration
+        self._connection = connection
+        self._controllers = controllers
+        self._namespace = configuration.namespace or connection.namespace or "default"
+        self._metrics = Metrics()
+        self._queue = WorkQueue(self._metrics)
+        self._health = Health(self._metrics, self._queue)
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Wait for the lease, then lead until SIGTERM or SIGINT."""
+        self._take_signals()
+        configuration, server = self._configuration, self._connection.server
+        close = await self._health.serve(configuration.health_port, configuration.metrics_port)
+        try:
+            async with self._connection.session(CONNECTIONS) as session:
+                client = Client(session, server, self._metrics.count_requests(server.partition("://")[2]))
+                identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
+                lease = Lease(client, self._namespace, FIELD_MANAGER, identity, now)
+                if not await self._unless_stopped(self._prepare(client, lease)):
+                    return
+                leader = self._metrics.leader.labels(FIELD_MANAGER)
+                leader.set(1)
+                try:
+                    await self._lead(client, lease)
+                finally:
+                    leader.set(0)
+                    await lease.release()
+        finally:
+            await close()
+        log.info("stopped")
+
+    async def _prepare(self, client: Client, lease: Lease) -> None:
+        while True:
+            try:
+                missing = [kind.plural for kind in RESOURCES if not await client.serves(kind)]
+            except errors.ApiError as error:
+                log.warning("the API server does not answer as it should: %s", error)
+            else:
+                if not missing:
+                    break
+                log.warning("no CustomResourceDefinition for %s: install the chart, or crds/", ", ".join(missing))
+            await asyncio.sleep(_RETRY)
+        self._health.waiting_for = None
+        await lease.acquire()
+        log.info("this process leads")
+        self._health.waiting_for = "the first lists"
+
+    async def _lead(self, client: Client, lease: Lease) -> None:
+        settings = await self._settings(client)
+        queue, namespaces = self._queue, self._configuration.watch_namespaces
+        store = Store(self._controllers, self._namespace, queue.add)
+        self._metrics.registry.register(ConditionCollector(store.resources))
+        reconciler = Reconciler(client, store, queue, self._controllers, settings, self._metrics, now)
+        sweep = Sweep(client, store, queue.add, self._namespace, namespaces)
+        synced, end_watches = asyncio.Event(), asyncio.Event()
+
+        async def work() -> None:
+            await synced.wait()
+            await reconciler.work()
+
+        async with asyncio.TaskGroup() as group, _pod_session() as pods:
+            # All before the watches: when kopf ends, it cancels every task that is younger than it.
+            workers = [group.create_task(work()) for _ in range(self._configuration.workers)]
+            background = [
+                group.create_task(coroutine)
+                for coroutine in (
+                    lease.renew(),
+                    reconciler.recorder.run(),
+                    ProgressPuller(store, pods, settings.master_key, now).run(),
+                    WarningsPuller(client, store).run(),
+                    sweep.run(),
+                )
+            ]
+            watches = group.create_task(
+                watch(self._connection, store, self._namespace, namespaces, end_watches, self._take_signals)
+            )
+            watches.add_done_callback(lambda _: self._stop.set())
+            if await self._unless_stopped(sweep.synced()):
+                log.info("all watches are in step; %d resources", len(store.resources()))
+                self._health.waiting_for = None
+                synced.set()
+                await self._stop.wait()
+            log.info("stopping")
+            self._health.waiting_for = "the end"
+            queue.stop()
+            synced.set()
+            await asyncio.wait(workers, timeout=_GRACE)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reconciler.recorder.flush(), timeout=2)
+            for task in (*workers, *background):
+                task.cancel()
+            await lease.release()
+            end_watches.set()
+
+    async def _settings(self, client: Client) -> Settings:
+        configuration, namespace = self._configuration, self._namespace
+        gateway = f"http://deepseek-gateway.{namespace}.svc.{configuration.cluster_domain}"
+        return Settings(
+            namespace=namespace,
+            runtime_image=configuration.runtime_image,
+            gateway_url=configuration.gateway_url or gateway,
+            master_key=await master_key(client, namespace),
+            image_pull_policy=configuration.image_pull_policy,
+            cluster_domain=configuration.cluster_domain,
+        )
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do the work, or drop it when the process is told to stop; whether it was done."""
+        task, stopped = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+                return True
+            return False
+        finally:
+            task.cancel()
+            stopped.cancel()
+
+    def _take_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+
+
+def _pod_session() -> aiohttp.ClientSession:
+    """For pods: no credentials of the API server, no proxy, no cookies."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS, force_close=True), cookie_jar=aiohttp.DummyCookieJar()
+    )
+
+
+def start(configuration: Configuration) -> None:
+    """Run the operator in an event loop of its own."""
+    asyncio.run(Operator(configuration, connections.discover(), controllers()).run())

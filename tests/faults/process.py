@@ -1,0 +1,126 @@
+"""One operator process over the world: the real store, queue, reconciler and sweep; only HTTP and kopf are left out."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deepseek_operator.controllers.decision import Controller, Object, Ref, Settings
+from deepseek_operator.engine.kinds import KINDS, WATCHED
+from deepseek_operator.engine.metrics import Metrics
+from deepseek_operator.engine.pullers import WarningsPuller
+from deepseek_operator.engine.queue import WorkQueue
+from deepseek_operator.engine.reconcile import Reconciler
+from deepseek_operator.engine.store import Store
+from deepseek_operator.engine.sweep import Sweep
+
+from tests.faults.connection import Killed, Log, WorldApi, selected
+from tests.faults.virtual_time import now
+from tests.faults.world import World
+
+NAMESPACE = "system"
+SETTINGS = Settings(
+    namespace=NAMESPACE, runtime_image="runtime:test", gateway_url="http://gateway.test", master_key=bytes(32)
+)
+WORKERS = 4
+_WATCHED = frozenset(kind.name for kind in WATCHED)
+
+
+@dataclass(frozen=True)
+class WatchFaults:
+    """How the watches of a process misbehave; events of one object stay in order."""
+
+    seed: int = 0
+    lost: float = 0.0
+    repeated: float = 0.0
+    longest_delay: float = 0.001
+
+
+class Process:
+    """From start to kill."""
+
+    def __init__(
+        self, world: World, log: Log, controllers: Mapping[str, Controller], faults: WatchFaults | None = None
+    ) -> None:
+        self._world = world
+        self._faults = faults or WatchFaults()
+        self._random = random.Random(self._faults.seed)
+        self._due: dict[Ref, float] = {}
+        self.api = WorldApi(world, log)
+        self.metrics = Metrics()
+        self.queue = WorkQueue(self.metrics)
+        self.store = Store(controllers, NAMESPACE, self.queue.add)
+        self.reconciler = Reconciler(self.api, self.store, self.queue, controllers, SETTINGS, self.metrics, now)
+        self._sweep = Sweep(self.api, self.store, self.queue.add, NAMESPACE)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """List, watch, and begin to work."""
+        for obj in list(self._world.objects.values()):
+            self._deliver("ADDED", obj)
+        self._world.listeners.append(self._on_event)
+        with contextlib.suppress(Killed):
+            await self._sweep.synced()
+            running = [self.reconciler.work() for _ in range(WORKERS)]
+            puller = WarningsPuller(self.api, self.store)
+            for coroutine in (*running, self.reconciler.recorder.run(), self._sweep.run(), puller.run()):
+                self._tasks.append(asyncio.create_task(coroutine))
+
+    async def end(self) -> None:
+        """kill -9, and what is left of it in this test's own process."""
+        self.api.kill()
+        self._world.listeners.remove(self._on_event)
+        self.queue.stop()
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Killed | asyncio.CancelledError):
+                raise outcome
+
+    def panics(self) -> float:
+        """Bugs in decisions and in the shell."""
+        samples = [sample for metric in self.metrics.panics.collect() for sample in metric.samples]
+        return sum(sample.value for sample in samples if sample.name.endswith("_total"))
+
+    def _on_event(self, event: str, obj: Object) -> None:
+        if self._random.random() < self._faults.lost:
+            return
+        for _ in range(2 if self._random.random() < self._faults.repeated else 1):
+            loop, ref = asyncio.get_running_loop(), Ref.of(obj)
+            due = max(self._due.get(ref, 0.0), loop.time() + self._random.uniform(0.0, self._faults.longest_delay))
+            self._due[ref] = due
+            loop.call_at(due, self._deliver, event, obj)
+
+    def _deliver(self, event: str, obj: Object) -> None:
+        kind = KINDS.get(obj["kind"])
+        if kind is None or kind.name not in _WATCHED or not selected(kind, obj):
+            return
+        if event == "DELETED":
+            self.store.drop(Ref.of(obj), obj["metadata"]["uid"])
+        else:
+            self.store.put(obj)
+
+
+async def settle(
+    world: World,
+    log: Log,
+    controllers: Mapping[str, Controller],
+    process: Process,
+    faults: WatchFaults | None = None,
+    step: float = 60.0,
+) -> Process:
+    """Let time pass, with a new process for every one that dies, until nothing changes any more; the process then."""
+    quiet = 0
+    for _ in range(200):
+        before = (world.version, len(log.writes))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.api.killed.wait(), timeout=step)
+        if process.api.killed.is_set():
+            await process.end()
+            process = Process(world, log, controllers, faults)
+            await process.start()
+        quiet = quiet + 1 if (world.version, len(log.writes)) == before else 0
+        if quiet == 3:
+            return process
+    raise AssertionError(f"never at rest; the last writes: {log.writes[-10:]}")

@@ -1,0 +1,186 @@
+"""What other controllers and the kubelet do: claims are bound, Jobs and Deployments get pods, pods leave results."""
+
+import asyncio
+import copy
+import json
+from collections.abc import Callable
+
+from deepseek_operator.controllers.decision import Object, Ref
+from deepseek_runtime.wire.base import digest
+from deepseek_runtime.wire.job import JOB, Job, PublishJob
+from deepseek_runtime.wire.paths import JOB_ENVIRONMENT
+from deepseek_runtime.wire.result import (
+    Architecture,
+    Artifact,
+    JobResult,
+    Quantization,
+    Scores,
+    Training,
+    encode,
+)
+
+from tests.faults.virtual_time import now
+from tests.faults.world import World
+
+BINDING, SCHEDULING, RUNNING, WORKING = 0.1, 0.3, 0.7, 3.0
+
+
+class Simulators:
+    """Every object is looked at when it appears or changes; what is to happen to it is set on the clock."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._pods = 0
+        world.listeners.append(self._react)
+
+    def _react(self, event: str, obj: Object) -> None:
+        if event == "DELETED":
+            return
+        match obj["kind"]:
+            case "PersistentVolumeClaim" if event == "ADDED":
+                self._later(BINDING, obj, lambda found: self._status(found, {"phase": "Bound"}))
+            case "Job" if event == "ADDED":
+                self._later(SCHEDULING, obj, self._start_job)
+            case "Deployment":
+                self._later(SCHEDULING, obj, self._roll_out)
+
+    def _later(self, delay: float, obj: Object, do: Callable[[Object], None]) -> None:
+        """Do something to an object after a while, if it is still there."""
+        ref, uid = Ref.of(obj), obj["metadata"]["uid"]
+
+        def act() -> None:
+            found = self._world.objects.get(ref)
+            if found is not None and found["metadata"]["uid"] == uid:
+                do(copy.deepcopy(found))
+
+        asyncio.get_running_loop().call_later(delay, act)
+
+    def _status(self, obj: Object, status: Object) -> None:
+        self._world.set_status(Ref.of(obj), {**obj.get("status", {}), **status})
+
+    def _start_job(self, job: Object) -> None:
+        if job["spec"].get("suspend"):
+            self._later(SCHEDULING, job, self._start_job)
+            return
+        pod = self._pod(job, {"batch.kubernetes.io/job-name": job["metadata"]["name"]})
+        self._status(job, {"active": 1, "startTime": _stamp()})
+        self._later(RUNNING, pod, self._run)
+        self._later(RUNNING + WORKING, pod, lambda found: self._finish(job, found))
+
+    def _run(self, pod: Object) -> None:
+        container = pod["spec"]["containers"][0]["name"]
+        state = {"name": container, "ready": True, "restartCount": 0, "state": {"running": {"startedAt": _stamp()}}}
+        ready = {"type": "Ready", "status": "True"}
+        status = {"phase": "Running", "podIP": "192.0.2.1", "conditions": [ready], "containerStatuses": [state]}
+        self._status(pod, status)
+        owner = pod["metadata"]["ownerReferences"][0]
+        if owner["kind"] == "Deployment":
+            self._count(self._world.objects[Ref("Deployment", pod["metadata"]["namespace"], owner["name"])])
+
+    def _finish(self, job: Object, pod: Object) -> None:
+        container = pod["spec"]["containers"][0]
+        environment = {item["name"]: item["value"] for item in container["env"]}
+        message = encode(result(JOB.validate_json(environment[JOB_ENVIRONMENT])))
+        ended = {"exitCode": 0, "reason": "Completed", "message": message, "finishedAt": _stamp()}
+        state = {"name": container["name"], "ready": False, "restartCount": 0, "state": {"terminated": ended}}
+        self._status(pod, {"phase": "Succeeded", "containerStatuses": [state]})
+
+        def complete(found: Object) -> None:
+            condition = {"type": "Complete", "status": "True", "lastTransitionTime": _stamp()}
+            self._status(found, {"active": 0, "succeeded": 1, "conditions": [condition], "completionTime": _stamp()})
+
+        self._later(0.05, job, complete)
+
+    def _roll_out(self, deployment: Object) -> None:
+        template = digest(deployment["spec"]["template"])[:8]
+        pods = self._pods_of(deployment)
+        current = [pod for pod in pods if pod["metadata"]["labels"]["pod-template-hash"] == template]
+        for pod in pods:
+            if pod not in current:
+                self._world.delete(Ref.of(pod))
+        for pod in current[deployment["spec"]["replicas"] :]:
+            self._world.delete(Ref.of(pod))
+        for _ in range(deployment["spec"]["replicas"] - len(current)):
+            self._later(RUNNING, self._pod(deployment, {"pod-template-hash": template}), self._run)
+        self._count(self._world.objects[Ref.of(deployment)])
+
+    def _count(self, deployment: Object) -> None:
+        pods = self._pods_of(deployment)
+        ready = sum(pod.get("status", {}).get("phase") == "Running" for pod in pods)
+        status = {
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": len(pods),
+            "updatedReplicas": len(pods),
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+            "conditions": [{"type": "Available", "status": "True" if ready else "False", "reason": "Simulated"}],
+        }
+        self._status(deployment, {key: value for key, value in status.items() if value != 0})
+
+    def _pods_of(self, owner: Object) -> list[Object]:
+        uid = owner["metadata"]["uid"]
+        return [
+            obj
+            for ref, obj in self._world.objects.items()
+            if ref.kind == "Pod" and obj["metadata"]["ownerReferences"][0]["uid"] == uid
+        ]
+
+    def _pod(self, owner: Object, labels: dict[str, str]) -> Object:
+        self._pods += 1
+        meta, template = owner["metadata"], owner["spec"]["template"]
+        reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": meta["name"], "uid": meta["uid"]}
+        return self._world.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": f"{meta['name']}-{self._pods}",
+                    "namespace": meta["namespace"],
+                    "labels": {**template["metadata"]["labels"], **labels},
+                    "ownerReferences": [reference | {"controller": True}],
+                },
+                "spec": template["spec"],
+                "status": {"phase": "Pending"},
+            }
+        )
+
+
+def result(job: Job) -> JobResult:
+    """What a Job's program would say: the same for the same identity."""
+    done = json.loads(job.to_json())
+    architecture = Architecture(
+        name="DeepseekV3ForCausalLM",
+        parameters=3_000_000,
+        layers=4,
+        hidden_size=192,
+        attention_heads=4,
+        key_value_heads=4,
+        vocab_size=4096,
+        context_length=1024,
+    )
+    content = job.input_digest if isinstance(job, PublishJob) else digest(done["identity"])
+    artifact = Artifact(digest=content, bytes=12_000_000, files=5, dtype="float32", architecture=architecture)
+    return JobResult(
+        kind=job.kind,
+        identity=job.identity,
+        outcome="succeeded",
+        artifact=None if job.kind == "evaluate" else artifact,
+        quantization=Quantization(
+            scheme="int8", weight_bytes_before=12, weight_bytes_after=4, quantized_modules=3, kept_modules=1
+        )
+        if job.kind == "quantize"
+        else None,
+        scores=Scores(perplexity=12.5, bits_per_byte=1.5, tokens=100, bytes=300, seconds=1.0)
+        if job.kind == "evaluate"
+        else None,
+        training=Training(steps=job.steps, tokens=1000, loss=2.5, seconds=2.0, tokens_per_second=500.0)
+        if job.kind == "train"
+        else None,
+        image="runtime:test",
+        started_at="2030-01-01T00:00:00Z",
+        finished_at="2030-01-01T00:00:03Z",
+    )
+
+
+def _stamp() -> str:
+    return now().strftime("%Y-%m-%dT%H:%M:%SZ")
