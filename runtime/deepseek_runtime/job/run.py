@@ -71,7 +71,6 @@ def parse(text: str) -> Job:
 
 def run(job: Job, *, port: int = STATUS_PORT) -> tuple[JobResult, ExitCode]:
     """Do the work, or find it done; never raises."""
-    started = seal.now()
     directory = place(job)
     LOG.info("job started: kind=%s owner=%s identity=%s", job.kind, job.owner, job.identity)
     try:
@@ -91,7 +90,7 @@ def run(job: Job, *, port: int = STATUS_PORT) -> tuple[JobResult, ExitCode]:
             reason=failure.reason,
             message=failure.message,
             image=os.environ.get(IMAGE_ENVIRONMENT),
-            started_at=started,
+            started_at=seal.STARTED,
             finished_at=seal.now(),
         )
         return result, failure.code

@@ -14,7 +14,7 @@ from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.quantize import packed
-from deepseek_runtime.quantize.selection import EXPERT, Selection, select
+from deepseek_runtime.quantize.selection import EXPERT, HEAD, Selection, select
 from deepseek_runtime.weights import facts, manifest, safety, seal
 from deepseek_runtime.weights.header import ITEM_SIZE, TensorInfo
 from deepseek_runtime.weights.load import load_config
@@ -43,7 +43,7 @@ def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
         if file.path not in weight_files:
             (directory / file.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file.path, directory / file.path)
-    config["quantization_config"] = quantization_config(job.ignore, selection)
+    config["quantization_config"] = quantization_config(job.ignore)
     (directory / safety.CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
     result = JobResult(
         kind=job.kind,
@@ -55,9 +55,12 @@ def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
     return seal.seal(place(job), job.identity, result)
 
 
-def quantization_config(ignore: Sequence[str], selection: Selection) -> dict[str, Any]:
-    """What config.json says, in compressed-tensors' words; shell patterns become its regular expressions."""
-    whole = sorted(name for name in selection.kept if not any(fnmatch.fnmatchcase(name, one) for one in ignore))
+def quantization_config(ignore: Sequence[str]) -> dict[str, Any]:
+    """What config.json says, in compressed-tensors' words; shell patterns become its regular expressions.
+
+    The output layer is named even where it is tied to the embeddings: readers make a module of it all the same.
+    transformers 5.23 cannot load a model that keeps a layer's routed experts beside quantized layers; engines can.
+    """
     weights = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel", "dynamic": False}
     group = {"targets": ["Linear"], "weights": weights, "format": "pack-quantized"}
     return {
@@ -65,7 +68,7 @@ def quantization_config(ignore: Sequence[str], selection: Selection) -> dict[str
         "format": "pack-quantized",
         "quantization_status": "compressed",
         "config_groups": {"group_0": group},
-        "ignore": [*whole, *(f"re:{fnmatch.translate(pattern)}" for pattern in ignore)],
+        "ignore": [HEAD, *(f"re:{fnmatch.translate(pattern)}" for pattern in ignore)],
     }
 
 

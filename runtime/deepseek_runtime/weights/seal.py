@@ -31,7 +31,7 @@ def partial(output: Path, identity: str) -> Path:
 def seal(output: Path, identity: str, result: JobResult) -> JobResult:
     """Make the partial artifact, if there is one, and the result durable; returns the result as it is sealed.
 
-    `finished_at` and `image` are filled in. Once this returns, a power failure loses nothing.
+    `started_at`, `finished_at` and `image` are filled in. Once this returns, a power failure loses nothing.
     """
     output.mkdir(parents=True, exist_ok=True)
     written = output / f"{PREFIX}{identity}"
@@ -42,9 +42,8 @@ def seal(output: Path, identity: str, result: JobResult) -> JobResult:
         written.rename(output / ARTIFACT)
         (output / EVALUATIONS).mkdir(exist_ok=True)
         _sync(output)
-    sealed_result = result.model_copy(
-        update={"finished_at": now(), "image": result.image or os.environ.get(IMAGE_ENVIRONMENT)}
-    )
+    provenance = {"started_at": STARTED, "finished_at": now(), "image": os.environ.get(IMAGE_ENVIRONMENT)}
+    sealed_result = result.model_copy(update=provenance)
     temporary = output / f".{RESULT_FILE}"
     temporary.write_text(sealed_result.to_json() + "\n", "utf-8")
     _sync(temporary)
@@ -85,6 +84,10 @@ def sealed(output: Path, identity: str) -> JobResult | None:
 def now() -> str:
     """The time as RFC 3339, UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+STARTED = now()
+"""When this process began: the module is among the first that a Job imports."""
 
 
 def _sync_tree(directory: Path) -> None:
