@@ -64,17 +64,23 @@ class Simulators:
             return
         pod = self._pod(job, {"batch.kubernetes.io/job-name": job["metadata"]["name"]})
         self._status(job, {"active": 1, "startTime": _stamp()})
-        self._later(RUNNING, pod, self._run)
-        self._later(RUNNING + WORKING, pod, lambda found: self._finish(job, found))
+        self._later(RUNNING, pod, lambda found: self._run(found, job))
 
-    def _run(self, pod: Object) -> None:
+    def _run(self, pod: Object, job: Object | None = None) -> None:
+        claims = [volume.get("persistentVolumeClaim", {}).get("claimName") for volume in pod["spec"]["volumes"]]
+        namespace = pod["metadata"]["namespace"]
+        if any(Ref("PersistentVolumeClaim", namespace, claim) not in self._world.objects for claim in claims if claim):
+            self._later(RUNNING, pod, lambda found: self._run(found, job))
+            return
         container = pod["spec"]["containers"][0]["name"]
         state = {"name": container, "ready": True, "restartCount": 0, "state": {"running": {"startedAt": _stamp()}}}
         ready = {"type": "Ready", "status": "True"}
         status = {"phase": "Running", "podIP": "192.0.2.1", "conditions": [ready], "containerStatuses": [state]}
         self._status(pod, status)
         owner = pod["metadata"]["ownerReferences"][0]
-        if owner["kind"] == "Deployment":
+        if job is not None:
+            self._later(WORKING, pod, lambda found: self._finish(job, found))
+        else:
             self._count(self._world.objects[Ref("Deployment", pod["metadata"]["namespace"], owner["name"])])
 
     def _finish(self, job: Object, pod: Object) -> None:

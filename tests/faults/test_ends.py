@@ -120,21 +120,16 @@ def test_an_object_of_somebody_else_is_left_as_it_is_and_named() -> None:
 
 def test_a_terminating_namespace_makes_no_hot_loop() -> None:
     async def run() -> None:
-        log = Log()
-        world = World()
+        log, world = Log(), World()
         Simulators(world)
-        namespace = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": TENANT, "finalizers": ["kubernetes"]},
-        }
-        world.create(namespace)
-        world.delete(Ref("Namespace", "", TENANT))
-        objects = quickstart()
-        check, world._check_namespace = world._check_namespace, lambda _: None  # they were there before
-        for obj in objects:
+        for obj in quickstart():
             world.create(obj)
-        world.admission = lambda _: None
+
+        def terminating(ref: Ref) -> None:
+            details = {"causes": [{"reason": "NamespaceTerminating"}]}
+            raise errors.ForbiddenError(403, "Forbidden", f"namespace {ref.namespace} is terminating", None, details)
+
+        world.admission = terminating
         process = Process(world, log, CONTROLLERS)
         await process.start()
         await asyncio.sleep(600)

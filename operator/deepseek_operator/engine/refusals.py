@@ -62,7 +62,7 @@ def told(resource: Object, status: Object, failure: Failed, now: datetime) -> Ob
             "observedGeneration": resource["metadata"]["generation"],
         }
 
-    replaced = {Condition.READY, Condition.STALLED}
+    replaced = {Condition.READY, Condition.STALLED, Condition.RECONCILING}
     last = old.get("lastFailure") or {}
     component = f"{failure.ref.kind}/{failure.ref.name}"
     known = (last.get("component"), last.get("reason"), last.get("message")) == (component, why, text)
