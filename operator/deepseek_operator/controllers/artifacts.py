@@ -16,7 +16,7 @@ from deepseek_operator.api.deepseekmodel import (
     ScoresStatus,
 )
 from deepseek_operator.controllers.attempts import Standing, Work, ended, jobs_of, stand
-from deepseek_operator.controllers.conditions import moment
+from deepseek_operator.controllers.conditions import moment, timestamp
 from deepseek_operator.controllers.decision import Child, Object, Observed
 from deepseek_operator.controllers.failures import claim_failure
 from deepseek_operator.controllers.identity import evaluate_identity
@@ -55,7 +55,8 @@ def advance(
     known = remembered(work.subject, work.identity, previous)
     if known is not None and seen is not None and all(ended(job) for job in jobs_of(work, observed)):
         return Advance(work, known.model_copy(update={"claim": name}), (claim,))
-    standing = stand(work, observed, now, volume=seen)
+    since = seen["metadata"].get("creationTimestamp", "") if seen is not None else timestamp(now)
+    standing = stand(work, observed, now, volume_since=since)
     stuck = claim_failure(seen, observed)
     failure = stuck.of(f"PersistentVolumeClaim/{name}") if stuck is not None else standing.failure
     children = (claim, *((standing.child,) if standing.child is not None else ()))

@@ -54,14 +54,14 @@ class Standing:
         return self.failure is not None and not working
 
 
-def stand(work: Work, observed: Observed, now: datetime, volume: Object | None = None) -> Standing:
-    """Where a piece of work stands. What a Job wrote on an earlier volume than this one counts for nothing."""
+def stand(work: Work, observed: Observed, now: datetime, volume_since: str = "") -> Standing:
+    """Where a piece of work stands. What a Job did before its volume was made went to one that is lost."""
     jobs = sorted(jobs_of(work, observed), key=_attempt)
     if not jobs:
         return _start(work, 0)
     newest = jobs[-1]
     name, attempt = newest["metadata"]["name"], _attempt(newest)
-    if volume is not None and ended(newest) and _created(newest) < _created(volume):
+    if ended(newest) and _created(newest) < volume_since:
         return _start(work, attempt + 1)
     pods = tuple(pod for pod in observed.pods if _job_of(pod) == name)
     if deleting(newest):

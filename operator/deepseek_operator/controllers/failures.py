@@ -34,11 +34,13 @@ class Failure:
     pod: str | None = None
     exit_code: int | None = None
     terminal: bool = False
+    complete: bool = False
+    """The message comes from our own runtime, which says itself what to do."""
 
     @property
     def message(self) -> str:
         """What happened, and what to do."""
-        return with_remedy(self.reason, self.happened)[:_LONGEST]
+        return (self.happened if self.complete else with_remedy(self.reason, self.happened))[:_LONGEST]
 
     def of(self, component: str) -> LastFailure:
         """As the status shows it."""
@@ -137,7 +139,9 @@ def _ended(pod: str, ended: Object) -> Failure | None:
         return Failure(Reason.OUT_OF_MEMORY, happened, time, pod, code)
     if code in TERMINAL:
         reason = result.reason if result is not None and result.reason else Reason.WORK_FAILED
-        return Failure(reason, said or f"pod {pod} ended with exit code {code}", time, pod, code, terminal=True)
+        happened = said or f"pod {pod} ended with exit code {code}"
+        own = result is not None and bool(result.message)
+        return Failure(reason, happened, time, pod, code, terminal=True, complete=own)
     happened = f"pod {pod} ended with exit code {code}" + (f": {said}" if said else "")
     reason = result.reason if result is not None and result.reason in REMEDIES else Reason.CRASHED
     return Failure(reason or Reason.CRASHED, happened, time, pod, code)
