@@ -1,0 +1,96 @@
+"""One of the processes that train: `python -m deepseek_runtime.train.worker DIRECTORY`, started by torchrun's agent."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from deepseek_runtime.job.failures import explain
+from deepseek_runtime.train.checkpoint import Checkpoints
+from deepseek_runtime.train.exchange import Assignment, Exchange, Failure, Status
+from deepseek_runtime.train.export import export
+from deepseek_runtime.train.loop import train
+from deepseek_runtime.train.team import Team
+from deepseek_runtime.train.tokens import open_tokens, special_token, tokenize
+from deepseek_runtime.train.windows import Windows
+from deepseek_runtime.weights.load import load_model
+from deepseek_runtime.wire.paths import CHECKPOINTS
+
+EXPERTS = "eager"
+"""transformers' loop over experts: the one that autocast takes to bfloat16, and the fastest on CPUs."""
+
+
+def work(exchange: Exchange, assignment: Assignment, team: Team) -> None:
+    """Tokenize, train, export; the first process writes, the others wait for it where they need what it wrote."""
+    job, model_path = assignment.job, Path(assignment.job.input)
+    total = job.steps
+
+    def show(status: Status) -> None:
+        if team.first:
+            exchange.show(status)
+
+    show(Status("loading", total=total))
+    model = load_model(model_path, torch.float32)
+    model.set_experts_implementation(EXPERTS)
+    torch.nn.Module.to(model, team.device)
+    vocabulary = int(model.config.vocab_size)
+    directory = Path(job.output) / CHECKPOINTS / job.stage
+    tokens = directory / f"tokens-{job.identity[:32]}"
+    if team.first:
+        show(Status("tokenizing", total=total))
+        tokenize(job.data, model_path, vocabulary, tokens)
+    team.agree(0)
+    settings = job.hyperparameters
+    windows = Windows(
+        open_tokens(tokens, vocabulary),
+        special_token(model_path, "bos"),
+        settings.sequence_length,
+        settings.batch_size,
+        settings.seed,
+    )
+    checkpoints = Checkpoints(directory, job.identity, job.keep_checkpoints)
+    outcome = train(
+        job,
+        model,
+        windows,
+        team,
+        checkpoints,
+        show=show,
+        stopping=lambda: exchange.stopping(assignment.supervisor),
+    )
+    if team.first:
+        if outcome.finished:
+            show(Status("exporting", done=total, total=total, loss=outcome.loss, checkpoint_step=total))
+            exchange.deliver(export(model, model_path, assignment.export))
+        exchange.end(outcome)
+
+
+def main() -> None:
+    """Work, and leave a word about any error for the supervisor before dying of it."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _die_with_parent()
+    exchange = Exchange(Path(sys.argv[1]))
+    assignment = exchange.assignment()
+    try:
+        team = Team.join(exchange.directory)
+        work(exchange, assignment, team)
+        team.leave()
+    except BaseException as error:
+        failure = explain(error, Path(assignment.job.output))
+        rank = int(os.environ["RANK"])
+        exchange.fail(Failure(time.time(), rank, failure.code, failure.reason, failure.message))
+        raise
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when torchrun's agent dies, however it dies (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
