@@ -59,7 +59,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     async with assemble(settings) as gateway, asyncio.TaskGroup() as tasks:
         watcher = tasks.create_task(RouteWatcher(gateway.kubernetes, settings.namespace, gateway.routes).run())
         tasks.create_task(gateway.audit.run())
-        runner = web.AppRunner(api(gateway), handler_cancellation=True, access_log=None, shutdown_timeout=1)
+        runner = web.AppRunner(
+            api(gateway), handler_cancellation=True, auto_decompress=False, access_log=None, shutdown_timeout=1
+        )
         metrics_runner = web.AppRunner(metrics(gateway), access_log=None, shutdown_timeout=1)
         try:
             port = await _listen(runner, settings.listen)

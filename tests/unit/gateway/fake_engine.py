@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 from aiohttp import web
-
 from deepseek_runtime.wire import credential
 
 MASTER = b"m" * 32
@@ -13,7 +12,7 @@ WORDS = ("Die", " Antwort", " ist", " 四十二", " 🙂")
 
 
 class FakeEngine:
-    """`behaviour`: words, die (after two words), error (after two words), hang (after two words), junk, or a status."""
+    """`behaviour`: words, slow, die, error, hang or junk (each after two words), or a status."""
 
     def __init__(self) -> None:
         self.behaviour: str | int = "words"
@@ -59,7 +58,9 @@ class FakeEngine:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         for number, word in enumerate(WORDS):
-            if number == 2 and self.behaviour != "words":
+            if self.behaviour == "slow":
+                await asyncio.sleep(0.3)
+            elif number == 2 and self.behaviour != "words":
                 return await self._misbehave(request, response)
             last = number == len(WORDS) - 1
             await response.write(_event({**_chunk(word, "stop" if last else None), "usage": None}))

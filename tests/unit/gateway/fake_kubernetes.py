@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
-
+from aiohttp.typedefs import Handler
 from deepseek_runtime.wire import api_key
 from deepseek_runtime.wire import route as wire
 from deepseek_runtime.wire.route import Route
@@ -97,7 +97,7 @@ class FakeKubernetes:
         self.allowed.add((f"system:serviceaccount:{of}:{account}", namespace, service))
 
     @web.middleware
-    async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.authorizations.add(request.headers.get("Authorization", ""))
         if self.down:
             return web.Response(status=500, text="etcdserver: no leader")
@@ -136,8 +136,8 @@ class FakeKubernetes:
                 "object": {"metadata": {"resourceVersion": request.query["resourceVersion"]}},
             }
             await response.write(_line(bookmark))
-            while (event := await queue.get()) is not None:
-                line = _line(event)
+            while (happened := await queue.get()) is not None:
+                line = _line(happened)
                 await response.write(line[:7])  # a line may arrive in pieces
                 await response.write(line[7:])
         finally:

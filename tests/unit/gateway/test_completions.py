@@ -12,6 +12,14 @@ from tests.unit.gateway.world import until, world
 TEXT = "".join(WORDS)
 
 
+async def read_all(client: openai.AsyncOpenAI, stream: bool) -> None:
+    if stream:
+        async for _ in await client.completions.create(model="chat", prompt="x", stream=True):
+            pass
+    else:
+        await client.completions.create(model="chat", prompt="x")
+
+
 async def test_whole_answer(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         key = it.kubernetes.put_key()
@@ -115,8 +123,9 @@ async def test_what_the_engine_refuses(tmp_path: Path, behaviour: str | int, sta
 async def test_an_engine_that_is_away_is_not_ready(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         key = it.kubernetes.put_key()
-        for service, fields in {"down": {"url": "http://127.0.0.1:1"}, "cold": {"ready": False}}.items():
-            it.kubernetes.put_route(**{"url": it.engine_url, "service": service, **fields})
+        it.kubernetes.put_route("http://127.0.0.1:1", service="down")
+        it.kubernetes.put_route(it.engine_url, service="cold", ready=False)
+        for service in ("down", "cold"):
             it.kubernetes.allow("reader", "team-a", service)
         await until(lambda: len(it.running.gateway.routes) == 3)
         async with it.openai(key) as client:
@@ -154,8 +163,7 @@ async def test_an_engine_that_says_nothing_any_more(tmp_path: Path, stream: bool
         it.engine.behaviour = "hang"
         async with it.openai(key) as client:
             with pytest.raises(openai.APIError) as raised:
-                answer = await client.completions.create(model="chat", prompt="x", stream=stream)
-                _ = [chunk async for chunk in answer]  # type: ignore[union-attr] a stream, where it comes so far
+                await read_all(client, stream)
         assert raised.value.code == "upstream_timeout"
         assert it.of_kind("completion")[0]["status"] == 504
 
@@ -169,14 +177,13 @@ async def test_a_stop_ends_what_does_not_end_and_says_so(tmp_path: Path) -> None
         async def ask(stream: bool) -> str | None:
             async with it.openai(key) as client:
                 with pytest.raises(openai.APIError) as raised:
-                    answer = await client.completions.create(model="chat", prompt="x", stream=stream)
-                    _ = [chunk async for chunk in answer]  # type: ignore[union-attr] a stream, where it comes so far
+                    await read_all(client, stream)
                 return raised.value.code
 
         asked = asyncio.gather(ask(stream=True), ask(stream=False))
         await until(lambda: len(it.engine.requests) == 2)
         # Leaving the block stops the gateway; both callers are still waiting then.
-    assert await asked == ["shutting_down"] * 2
+    assert list(await asked) == ["shutting_down"] * 2
     records = it.records()
     assert [record["outcome"] for record in records if record["kind"] == "completion"] == ["interrupted"] * 2
     assert records[-1]["kind"] == "stopped"

@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 import openai
 from aiohttp import web
-
 from deepseek_runtime.gateway.server import Running, running
 from deepseek_runtime.gateway.settings import Address, Settings
+
 from tests.unit.gateway.fake_engine import MASTER, FakeEngine
 from tests.unit.gateway.fake_kubernetes import FakeKubernetes
 
@@ -99,5 +99,5 @@ async def world(directory: Path, **changes: Any) -> AsyncIterator[World]:
 
 async def until(true: Callable[[], bool], seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
-        while not true():
+        while not true():  # noqa: ASYNC110 what is waited for has no event
             await asyncio.sleep(0.005)

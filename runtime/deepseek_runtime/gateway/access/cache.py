@@ -55,23 +55,28 @@ class AnswerCache(Generic[K, V]):
         self._denied: OrderedDict[K, _Entry[V]] = OrderedDict()
         self._asking: dict[K, asyncio.Task[Remembered[V]]] = {}
 
-    async def get(self, key: K, ask: Callable[[], Awaitable[V]]) -> Remembered[V]:
+    async def get(self, key: K, ask: Callable[[], Awaitable[V]], fresh_seconds: float = FRESH_SECONDS) -> Remembered[V]:
         """The remembered answer, or a new one; errors: what `ask` raises, UnreachableError without a stale answer."""
-        if (found := self._fresh(key)) is not None:
+        if (found := self._fresh(key, fresh_seconds)) is not None:
             return found
         task = self._asking.get(key)
         if task is None:
             task = asyncio.create_task(self._ask(key, ask))
             self._asking[key] = task
-            task.add_done_callback(lambda _: self._asking.pop(key, None))
+            task.add_done_callback(lambda done: self._asked(key, done))
         # Shielded: a caller that goes away must not take the answer from those who wait for the same.
         return await asyncio.shield(task)
 
-    def _fresh(self, key: K) -> Remembered[V] | None:
+    def _asked(self, key: K, task: asyncio.Task[Remembered[V]]) -> None:
+        self._asking.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # seen, also where everybody who asked has gone away
+
+    def _fresh(self, key: K, fresh_seconds: float) -> Remembered[V] | None:
         now = self._clock()
         if (entry := self._allowed.get(key)) is not None:
             age = now - entry.asked_at
-            if age <= FRESH_SECONDS:
+            if age <= fresh_seconds:
                 return Remembered(entry.value, cached=True)
             if now < entry.try_again_at and age <= self._stale_seconds:
                 return Remembered(entry.value, cached=True, stale=True)

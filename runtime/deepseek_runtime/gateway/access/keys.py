@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from deepseek_runtime.gateway.access.cache import AnswerCache, Remembered
+from deepseek_runtime.gateway.access.cache import FRESH_SECONDS, AnswerCache, Remembered
 from deepseek_runtime.gateway.access.caller import Caller, service_account
 from deepseek_runtime.gateway.access.names import is_label, is_subdomain
 from deepseek_runtime.gateway.kube.client import KubernetesClient
@@ -17,6 +17,8 @@ from deepseek_runtime.wire import api_key
 log = logging.getLogger(__name__)
 
 _NO_HASH = "0" * 64
+_RENEWED_SECONDS = 1.0
+"""A key made anew under the same name works at once: a secret that does not match is looked up again this soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,9 @@ class KeyAuthenticator:
         key = api_key.parse(presented)
         if key is None or not is_label(key.namespace) or not is_label(key.name):
             raise unauthenticated("The API key is malformed: it must look like dsk.NAMESPACE.NAME.SECRET.")
-        found = await self._stored(key.namespace, key.name)
+        found = await self._stored(key.namespace, key.name, FRESH_SECONDS)
+        if found.cached and found.value is not None and not hmac.compare_digest(key.sha256, found.value.sha256):
+            found = await self._stored(key.namespace, key.name, _RENEWED_SECONDS)
         stored = found.value
         # Compared also with nothing: an unknown name must not answer faster than a wrong secret.
         matches = hmac.compare_digest(key.sha256, stored.sha256 if stored else _NO_HASH)
@@ -56,12 +60,12 @@ class KeyAuthenticator:
             )
         return service_account(key.namespace, stored.service_account, f"{key.namespace}/{key.name}", stale=found.stale)
 
-    async def _stored(self, namespace: str, name: str) -> Remembered[StoredKey | None]:
+    async def _stored(self, namespace: str, name: str, fresh_seconds: float) -> Remembered[StoredKey | None]:
         async def ask() -> StoredKey | None:
             config_map = await self._client.config_map(namespace, name)
             return None if config_map is None else _read(config_map)
 
-        return await self._cache.get((namespace, name), ask)
+        return await self._cache.get((namespace, name), ask, fresh_seconds)
 
 
 def _wrong_key() -> ApiError:
