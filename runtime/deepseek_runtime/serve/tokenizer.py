@@ -1,0 +1,85 @@
+"""The model's tokenizer for people's text: nothing in it ever becomes a special token."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, GenerationConfig, PretrainedConfig
+
+from deepseek_runtime.job.errors import DataError
+from deepseek_runtime.serve.detokenize import REPLACEMENT
+
+
+class Tokenizer:
+    """Text to tokens and back, with the beginning-of-sequence tokens that the tokenizer's configuration asks for."""
+
+    def __init__(self, directory: Path, config: PretrainedConfig) -> None:
+        """Errors: DataError `BadTokenizer`."""
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                directory, local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError("BadTokenizer", f"{directory} has no tokenizer that can be read: {error}") from error
+        largest = max(self._tokenizer.get_vocab().values(), default=-1)
+        if largest >= config.vocab_size:
+            raise DataError(
+                "BadTokenizer",
+                f"{directory}: the tokenizer has token {largest}, the model a vocabulary of {config.vocab_size}.",
+            )
+        self._prefix = self._beginning()
+        self._special = frozenset(self._tokenizer.all_special_ids)
+        self.end = _end_tokens(directory, config)
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a prompt. Special tokens written out in it are read as the letters they are written in."""
+        return self._prefix + self._plain(text)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of generated tokens; special ones are left out, incomplete characters are U+FFFD."""
+        visible = [token for token in tokens if token not in self._special]
+        text: str = self._tokenizer.decode(visible, clean_up_tokenization_spaces=False)
+        return text
+
+    def name(self, token: int) -> str:
+        r"""How logprobs call a token: its text, or `bytes:\x..` (OpenAI's form) for a piece of a character."""
+        text: str = self._tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        if REPLACEMENT not in text:
+            return text
+        piece: str = self._tokenizer.convert_ids_to_tokens(token)
+        if not all(letter in _BYTES for letter in piece):
+            return piece
+        return "bytes:" + "".join(f"\\x{_BYTES[letter]:02x}" for letter in piece)
+
+    def _plain(self, text: str) -> list[int]:
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return tokens
+
+    def _beginning(self) -> list[int]:
+        """What the tokenizer puts before a text, whatever it puts behind."""
+        plain = self._plain("a")
+        whole: list[int] = self._tokenizer.encode("a", add_special_tokens=True)
+        for start in range(len(whole) - len(plain) + 1):
+            if whole[start : start + len(plain)] == plain:
+                return whole[:start]
+        return []
+
+
+def _end_tokens(directory: Path, config: PretrainedConfig) -> frozenset[int]:
+    """The tokens that end an answer: generation_config.json goes before config.json."""
+    ids = config.eos_token_id
+    if (directory / "generation_config.json").exists():
+        ids = GenerationConfig.from_pretrained(directory, local_files_only=True).eos_token_id or ids
+    if ids is None:
+        return frozenset()
+    return frozenset(ids if isinstance(ids, list) else [ids])
+
+
+def _byte_letters() -> dict[str, int]:
+    """Byte-level BPE's alphabet (GPT-2): printable bytes stand for themselves, the others follow from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in set(printable)]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+
+
+_BYTES = _byte_letters()

@@ -1,0 +1,71 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from deepseek_runtime.serve import runner as runners
+from deepseek_runtime.serve.engine import Engine
+from deepseek_runtime.serve.metrics import Metrics
+from deepseek_runtime.serve.runner import Runner, blocks
+from deepseek_runtime.serve.scheduler import Scheduler
+from deepseek_runtime.serve.shard import Shard
+from deepseek_runtime.serve.tokenizer import Tokenizer
+from deepseek_runtime.weights.load import load_config, load_model
+from deepseek_runtime.wire.serve import ServeConfig
+from transformers import PreTrainedModel
+
+from tests.unit.serve.models import make_model
+
+
+class Model:
+    """A model on disk, in transformers and in the engine's form; every part is made when it is first asked for."""
+
+    def __init__(self, directory: Path, digest: str) -> None:
+        self.directory = directory
+        self.digest = digest
+        self._reference: PreTrainedModel | None = None
+        self._runners: dict[int, Runner] = {}
+        self._tokenizer: Tokenizer | None = None
+
+    @property
+    def reference(self) -> PreTrainedModel:
+        self._reference = self._reference or load_model(self.directory, torch.float32)
+        return self._reference
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        self._tokenizer = self._tokenizer or Tokenizer(self.directory, load_config(self.directory))
+        return self._tokenizer
+
+    def config(self, **changes: object) -> ServeConfig:
+        fields = {"owner": "test", "served_name": "tiny", "model": str(self.directory), "dtype": "float32"}
+        return ServeConfig(**{**fields, "cache_tokens": 2048, **changes})
+
+    def engine(self, *, cache_tokens: int = 2048, max_sequences: int = 8, budget: int = 64) -> Engine:
+        config = self.config(cache_tokens=cache_tokens, context_length=256)
+        if cache_tokens not in self._runners:
+            self._runners[cache_tokens] = runners.start(config, Shard(), lambda done, total: None)
+        runner = self._runners[cache_tokens]
+        scheduler = Scheduler(blocks(config), 16, max_sequences, budget)
+        return Engine(scheduler, lambda plan: runner.forward(plan, lambda: None), self.tokenizer, Metrics("tiny"))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
+    made: dict[str, Model] = {}
+
+    def get(name: str) -> Model:
+        if name not in made:
+            directory = tmp_path_factory.mktemp(name)
+            made[name] = Model(directory, make_model(name, directory))
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
