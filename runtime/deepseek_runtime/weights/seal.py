@@ -42,7 +42,11 @@ def seal(output: Path, identity: str, result: JobResult) -> JobResult:
         written.rename(output / ARTIFACT)
         (output / EVALUATIONS).mkdir(exist_ok=True)
         _sync(output)
-    provenance = {"started_at": STARTED, "finished_at": now(), "image": os.environ.get(IMAGE_ENVIRONMENT)}
+    provenance = {
+        "started_at": result.started_at or STARTED,
+        "finished_at": now(),
+        "image": os.environ.get(IMAGE_ENVIRONMENT),
+    }
     sealed_result = result.model_copy(update=provenance)
     temporary = output / f".{RESULT_FILE}"
     temporary.write_text(sealed_result.to_json() + "\n", "utf-8")

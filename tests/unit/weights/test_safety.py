@@ -1,0 +1,61 @@
+"""Nothing of a model is run: files that could are refused by name."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from deepseek_runtime.job.errors import DataError
+from deepseek_runtime.weights import safety
+from safetensors.torch import save_file
+
+
+def _model(directory: Path) -> Path:
+    (directory / "config.json").write_text("{}")
+    save_file({"a": torch.zeros(2)}, directory / "model.safetensors")
+    return directory
+
+
+def _index(directory: Path, weight_map: object) -> None:
+    (directory / safety.INDEX).write_text(json.dumps({"weight_map": weight_map}))
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "x/y.PT", "optimizer.pkl", "model.ckpt"])
+def test_pickles_are_refused_wherever_they_lie(tmp_path: Path, name: str) -> None:
+    path = _model(tmp_path) / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"\x80\x04.")
+    with pytest.raises(DataError, match=path.name) as caught:
+        safety.check(tmp_path)
+    assert caught.value.reason == "UnsafeModel"
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_configuration_that_asks_for_code_is_refused(tmp_path: Path, name: str) -> None:
+    (_model(tmp_path) / name).write_text('{"auto_map": {"AutoConfig": "evil.Config"}}')
+    with pytest.raises(DataError, match=f"{name} asks for code"):
+        safety.check(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/model.safetensors", "a/b.safetensors", "model.bin", 7])
+def test_an_index_names_only_weight_files_beside_it(tmp_path: Path, name: object) -> None:
+    _index(_model(tmp_path), {"a": name})
+    with pytest.raises(DataError) as caught:
+        safety.check(tmp_path)
+    assert caught.value.reason == "UnsafeModel"
+
+
+def test_shards_of_an_index_are_found_and_a_tensor_is_in_one_of_them(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(2)}, _model(tmp_path) / "one.safetensors")
+    save_file({"b": torch.zeros(2)}, tmp_path / "two.safetensors")
+    _index(tmp_path, {"a": "one.safetensors", "b": "two.safetensors"})
+    assert [list(shard.tensors) for shard in safety.check(tmp_path)] == [["a"], ["b"]]
+    save_file({"a": torch.ones(2)}, tmp_path / "two.safetensors")
+    with pytest.raises(DataError, match="Tensor a is in"):
+        safety.check(tmp_path)
+
+
+def test_a_model_without_weights_is_none(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        safety.check(tmp_path)
+    assert caught.value.reason == "MissingFile"
