@@ -74,8 +74,7 @@ class Operator:
         try:
             async with self._connection.session(CONNECTIONS) as session:
                 client = Client(session, server, self._metrics.count_requests(server.partition("://")[2]))
-                identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
-                lease = Lease(client, self._namespace, FIELD_MANAGER, identity, now)
+                lease = Lease(client, self._namespace, FIELD_MANAGER, self._identity(), now)
                 if not await self._unless_stopped(self._prepare(client, lease)):
                     return
                 leader = self._metrics.leader.labels(FIELD_MANAGER)
@@ -88,6 +87,11 @@ class Operator:
         finally:
             await close()
         log.info("stopped")
+
+    def _identity(self) -> str:
+        """In a cluster the pod's name: a container that starts anew takes its own lease back without waiting for it."""
+        name = socket.gethostname()
+        return name if self._connection.token else f"{name}_{os.urandom(4).hex()}"
 
     async def _prepare(self, client: Client, lease: Lease) -> None:
         while True:

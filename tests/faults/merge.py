@@ -10,7 +10,7 @@ _LIST_KEYS = {
     "env": "name",
     "volumes": "name",
     "volumeMounts": "mountPath",
-    "ports": "name",
+    "ports": "port",
     "conditions": "type",
     "artifacts": "name",
     "stages": "name",
@@ -39,7 +39,7 @@ def apply(live: Any, before: Any, wanted: Any, key: str = "") -> Any:
         for name, value in wanted.items():
             merged[name] = apply(live.get(name), before.get(name), value, name)
         return merged
-    if isinstance(wanted, list) and key in _LIST_KEYS:
+    if isinstance(wanted, list) and key in _LIST_KEYS and all(_LIST_KEYS[key] in item for item in wanted):
         return _apply_list(live or [], before or [], wanted, _LIST_KEYS[key])
     return copy.deepcopy(wanted)
 

@@ -94,10 +94,10 @@ class Process:
 
     def _deliver(self, event: str, obj: Object) -> None:
         kind = KINDS.get(obj["kind"])
-        if kind is None or kind.name not in _WATCHED or not selected(kind, obj):
+        if kind is None or kind.name not in _WATCHED:
             return
-        if event == "DELETED":
-            self.store.drop(Ref.of(obj), obj["metadata"]["uid"])
+        if event == "DELETED" or not selected(kind, obj):
+            self.store.drop(Ref.of(obj), obj["metadata"]["uid"], obj["metadata"]["resourceVersion"])
         else:
             self.store.put(obj)
 

@@ -120,6 +120,9 @@ class World:
 
     def _store(self, ref: Ref, new: Object, event: str) -> Object:
         old = self.objects.get(ref)
+        names = [port["name"] for port in new.get("spec", {}).get("ports", ()) if "name" in port]
+        if len(names) != len(set(names)):
+            raise errors.InvalidError(422, "Invalid", f"{ref}: spec.ports.name: Duplicate value")
         if old is not None and new == old:
             return old
         self.version += 1

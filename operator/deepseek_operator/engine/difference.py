@@ -67,6 +67,14 @@ def _empty(value: Any) -> bool:
     return value is None or value == {} or value == []
 
 
+def at(obj: Object, path: Path) -> Any:
+    """The value at a path, None where there is none."""
+    value: Any = obj
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
 def merge_patch(desired: Object, paths: list[Path]) -> Object:
     """The JSON merge patch that sets the desired values at these paths and touches nothing else; lists are replaced."""
     patch: Object = {}

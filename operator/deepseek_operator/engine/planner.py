@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from deepseek_runtime.wire.base import digest
 
 from deepseek_operator.api.names import GROUP, PLURALS, Annotation, Label
 from deepseek_operator.controllers.decision import Child, Decision, Object, Ref, Remove
-from deepseek_operator.engine.difference import Path, differences, merge_patch, same_status
+from deepseek_operator.engine.difference import Path, at, differences, merge_patch, same_status
 
 Settled = Mapping[Ref, tuple[str, str]]
 """Of children that the server never shows as they were applied: the hashes of what was applied and of what it shows."""
@@ -117,8 +117,17 @@ def fingerprint(obj: Object) -> str:
 
 
 def belongs_to(obj: Object, owner_uid: str) -> bool:
-    """Whether a child has this owner's label. The operator's own kinds belong to their users."""
-    return obj["kind"] in PLURALS or uid_of_owner(obj) == owner_uid
+    """Whether a child is this owner's, by label, by owner reference, or, where none can be, by name.
+
+    The operator's own kinds belong to their users.
+    """
+    meta = obj["metadata"]
+    return (
+        obj["kind"] in PLURALS
+        or uid_of_owner(obj) == owner_uid
+        or any(owner["uid"] == owner_uid for owner in meta.get("ownerReferences") or ())
+        or meta["name"].endswith(owner_uid)
+    )
 
 
 def uid_of_owner(obj: Object) -> str | None:
@@ -149,18 +158,11 @@ def _children(
 
 
 def _adjust(child: Child, found: Object) -> Adjust | None:
-    wanted = [path for path in child.adjust if _at(child.manifest, path) is not None]
-    paths = [path for path in wanted if _at(child.manifest, path) != _at(found, path)]
+    wanted = [path for path in child.adjust if at(child.manifest, path) is not None]
+    paths = [path for path in wanted if at(child.manifest, path) != at(found, path)]
     if not paths:
         return None
     return Adjust(child.ref, merge_patch(child.manifest, paths) | {"metadata": {"uid": found["metadata"]["uid"]}})
-
-
-def _at(obj: Object, path: Path) -> Any:
-    value: Any = obj
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _apply(child: Child, found: Object, settled: Settled) -> Apply | None:

@@ -28,8 +28,11 @@ class Store:
         self._children: dict[Ref, set[Ref]] = {}
         self._references: dict[Ref, frozenset[Ref]] = {}
         self._referrers: dict[Ref, set[Ref]] = {}
-        self._gone: dict[str, None] = {}
-        """UIDs of the last objects seen to go, oldest first: an answer that arrives late must not bring one back."""
+        self._gone: dict[str, int] = {}
+        """The last objects seen to go, by UID, oldest first, with the version at which they went.
+
+        An answer that arrives late must not bring one back; a later version may, when a label is put on again.
+        """
         self._progress: dict[Ref, Progress | Unreachable] = {}
         self._warnings: dict[str, tuple[ChildWarning, ...]] = {}
         self.working: set[Ref] = set()
@@ -57,8 +60,9 @@ class Store:
         new = _slim(obj)
         ref, meta = Ref.of(new), new["metadata"]
         old = self._objects.get(ref)
-        if meta["uid"] in self._gone or (old is not None and _version(new) <= _version(old)):
+        if _version(new) <= max(self._gone.get(meta["uid"], 0), _version(old) if old is not None else 0):
             return
+        self._gone.pop(meta["uid"], None)
         if old is not None and old["metadata"]["uid"] != meta["uid"]:
             self.drop(ref, old["metadata"]["uid"])
             old = None
@@ -71,13 +75,14 @@ class Store:
         self._link(ref, new)
         self._notify(ref, new)
 
-    def drop(self, ref: Ref, uid: str) -> None:
-        """Forget an object that is gone; one of the same name with another UID stays."""
-        self._gone[uid] = None
+    def drop(self, ref: Ref, uid: str, version: str = "0") -> None:
+        """Forget an object that is gone since a version; one of the same name with another UID stays."""
+        old = self._objects.get(ref)
+        known = old is not None and old["metadata"]["uid"] == uid
+        self._gone[uid] = max(int(version), _version(old) if old is not None and known else 0)
         while len(self._gone) > _TOMBSTONES:
             del self._gone[next(iter(self._gone))]
-        old = self._objects.get(ref)
-        if old is None or old["metadata"]["uid"] != uid:
+        if old is None or not known:
             return
         references = self._references.get(ref, frozenset())
         del self._objects[ref]

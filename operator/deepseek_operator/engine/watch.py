@@ -10,7 +10,7 @@ from typing import Any
 
 import kopf
 
-from deepseek_operator.api.names import GROUP
+from deepseek_operator.api.names import FIELD_MANAGER, GROUP
 from deepseek_operator.controllers.decision import Ref
 from deepseek_operator.engine.connection import Connection
 from deepseek_operator.engine.kinds import CHILDREN, RESOURCES, ROUTES, Kind
@@ -58,12 +58,15 @@ async def _operator(
 
     for kind in kinds:
         _feed(registry, store, kind)
+    # its type is private to kopf; without one kopf looks up the user's name, which a numeric user has not
+    identity: Any = FIELD_MANAGER
     await kopf.operator(
         registry=registry,
         settings=_settings(kinds),
         clusterwide=not namespaces,
         namespaces=list(namespaces),
         standalone=True,
+        identity=identity,
         stop_flag=stop,
         ready_flag=started,
     )
@@ -74,7 +77,7 @@ def _feed(registry: kopf.OperatorRegistry, store: Store, kind: Kind) -> None:
     async def take_in(event: kopf.RawEvent, **_: Any) -> None:
         obj: dict[str, Any] = {**event["object"], "apiVersion": kind.api_version, "kind": kind.name}
         if event["type"] == "DELETED":
-            store.drop(Ref.of(obj), obj["metadata"]["uid"])
+            store.drop(Ref.of(obj), obj["metadata"]["uid"], obj["metadata"]["resourceVersion"])
         else:
             store.put(obj)
 

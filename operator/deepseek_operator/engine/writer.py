@@ -10,7 +10,7 @@ from deepseek_operator.api.names import API_VERSION, Annotation
 from deepseek_operator.controllers.decision import Object, Ref, Remove
 from deepseek_operator.engine import errors
 from deepseek_operator.engine.api import Api
-from deepseek_operator.engine.difference import differences, merge_patch
+from deepseek_operator.engine.difference import Path, at, differences, merge_patch
 from deepseek_operator.engine.metrics import Metrics
 from deepseek_operator.engine.planner import (
     Adjust,
@@ -141,12 +141,24 @@ class Writer:
         ref, manifest = action.ref, action.manifest
         if action.uid is not None:
             manifest = {**manifest, "metadata": {**manifest["metadata"], "uid": action.uid}}
-        answer = await self._api.apply(manifest, force=True)
+        try:
+            answer = await self._api.apply(manifest, force=True)
+        except errors.InvalidError:
+            if not (lists := self._drifted_lists(action)):
+                raise
+            await self._api.patch(ref, merge_patch(action.manifest, lists))
+            answer = await self._api.apply(manifest, force=True)
         if rest := list(differences(action.manifest, answer)):
             answer = await self._replace(action, rest)
         self._store.put(answer)
         detail = ".".join(action.drift) if action.drift else ""
         return self._done(ref, "repair" if action.drift else "apply", detail)
+
+    def _drifted_lists(self, action: Apply) -> list[Path]:
+        """The lists that others changed: an edited key makes a second element beside the applied one, maybe invalid."""
+        seen = self._store.get(action.ref)
+        drift = differences(action.manifest, seen) if seen else ()
+        return [path for path in drift if isinstance(at(action.manifest, path), list)]
 
     async def _replace(self, action: Apply, paths: list[tuple[str, ...]]) -> Object:
         """Set what an apply leaves: elements that others added to a list stay theirs until the list is replaced.
