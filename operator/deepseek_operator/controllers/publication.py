@@ -5,6 +5,7 @@ from deepseek_operator.api.names import API_VERSION, MODEL, Condition, Reason
 from deepseek_operator.api.trainingrun import PublishSpec
 from deepseek_operator.controllers.conditions import Verdict, stalled
 from deepseek_operator.controllers.decision import Child, Object, Observed, Ref
+from deepseek_operator.controllers.remedies import with_remedy
 from deepseek_operator.controllers.resource import Invalid, read_spec
 from deepseek_operator.desired.labels import Owner
 
@@ -20,11 +21,9 @@ def publication(
         return Child(_model(owner, publish), create_only=True), published, None
     if _source(seen) == owner.name:
         return None, publish.model, None
-    message = (
-        f"DeepSeekModel {publish.model} is there already with another source and was left alone. "
-        "Set publish.model to another name, or delete that model."
-    )
-    return None, published, stalled(Condition.STAGES_COMPLETE, Reason.INVALID_CONFIG, message)
+    happened = f"DeepSeekModel {publish.model} of publish.model is there already with another source"
+    message = with_remedy(Reason.NAME_TAKEN, happened)
+    return None, published, stalled(Condition.STAGES_COMPLETE, Reason.NAME_TAKEN, message)
 
 
 def _model(owner: Owner, publish: PublishSpec) -> Object:

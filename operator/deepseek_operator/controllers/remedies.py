@@ -37,6 +37,7 @@ REMEDIES: dict[str, str] = {
     Reason.UNREACHABLE: (
         "The work goes on. If figures are wanted, let the operator's namespace reach port 9400 in the NetworkPolicy."
     ),
+    Reason.NAME_TAKEN: "Choose another name, or remove the object that has it; it is left as it is.",
     Reason.IN_USE: "Delete the services that are named, or give them another model.",
 }
 

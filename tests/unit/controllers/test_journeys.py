@@ -158,8 +158,8 @@ def test_a_model_that_is_there_already_is_never_edited() -> None:
     world = World().apply(scratch(), scratch("result"), run().having("publish", {"model": "result"})).settle()
     assert "scratch" in world.get(MODEL, "result")["spec"]["source"]
     status, reason, message = world.condition(TRAINING, "pretrain", "Stalled") or ("", "", "")
-    assert (status, reason) == ("True", "InvalidConfig")
-    assert "left alone" in message
+    assert (status, reason) == ("True", "NameTaken")
+    assert "publish.model" in message
     assert world.status(TRAINING, "pretrain")["phase"] == "Complete"
 
 

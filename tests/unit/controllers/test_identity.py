@@ -1,0 +1,81 @@
+"""The identities of work, pinned: an upgrade that changes one would compute everything again."""
+
+import pytest
+from deepseek_operator.api.deepseekmodel import EvaluationSpec, QuantizationSpec, ScratchSource
+from deepseek_operator.api.trainingrun import StageSpec
+from deepseek_operator.controllers import identity
+from deepseek_runtime.wire.job import ALGORITHMS
+
+TEXT = [{"claim": {"claimName": "text", "path": "train.txt"}}]
+SCRATCH = {"architecture": "DeepSeekV3", "config": {"hidden_size": 192}, "tokenizer": {"text": TEXT}}
+STAGE = {"name": "pretrain", "type": "pretrain", "data": TEXT, "until": {"steps": 400}}
+INPUT = "ab" * 32
+
+
+def build(**changes: object) -> str:
+    return identity.build_identity(ScratchSource.model_validate({**SCRATCH, **changes}))
+
+
+def train(**changes: object) -> str:
+    return identity.train_identity(INPUT, StageSpec.model_validate({**STAGE, **changes}))
+
+
+def quantize(**changes: object) -> str:
+    return identity.quantize_identity(INPUT, QuantizationSpec.model_validate({"scheme": "int8", **changes}))
+
+
+def evaluate(**changes: object) -> str:
+    return identity.evaluate_identity(INPUT, EvaluationSpec.model_validate({"text": TEXT, **changes}))
+
+
+def test_golden() -> None:
+    assert {
+        "build": build(),
+        "publish": identity.publish_identity(INPUT),
+        "quantize": quantize(),
+        "evaluate": evaluate(),
+        "train": train(),
+    } == {
+        "build": "02f52daa99fddef2e296fe0fc6430c778da2f52bca815f29a19f49cc767961a5",
+        "publish": "10ac38f3cb788b86cac2b5d3096548a6622a5297a99b4e141322035bdfb256d1",
+        "quantize": "6b5c30dcf2f3b7cb02de7be77c7075b6df4fd99c1e7e1fe1099beeace9c540d4",
+        "evaluate": "6ba8eac1f258a1d73a9756730a3bf967f8f51680f6c6e4fc60b30baaf28e488b",
+        "train": "220aeb1704f71be6a8d33f5afafcb39c5ffe6c6d63ee57c921467833dfca4746",
+    }
+
+
+def test_a_default_that_is_written_out_is_the_same_work() -> None:
+    assert build(seed=0) == build()
+    assert build(tokenizer={"text": TEXT, "vocabSize": 4096}) == build()
+    assert train(hyperparameters={"learningRate": 3e-4, "batchSize": 8}) == train()
+    assert quantize(ignore=[]) == quantize()
+    assert evaluate(contextLength=256) == evaluate()
+
+
+def test_the_name_of_a_stage_is_not_part_of_its_work() -> None:
+    assert train(name="other") == train()
+
+
+def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = [{"configMap": {"name": "text", "key": "train.txt"}}]
+    found = [
+        build(), build(seed=1), build(architecture="DeepSeekV2"), build(config={}), build(tokenizer={"text": other}),
+        build(tokenizer={"text": TEXT, "vocabSize": 512}),
+        train(), train(data=other), train(until={"steps": 401}), train(hyperparameters={"seed": 1}),
+        quantize(), quantize(ignore=["*"]), evaluate(), evaluate(maxTokens=64), evaluate(text=other),
+        identity.publish_identity(INPUT), identity.publish_identity("cd" * 32),
+    ]  # fmt: skip
+    monkeypatch.setitem(ALGORITHMS, "quantize", 2)
+    found.append(quantize())
+    assert len(set(found)) == len(found)
+
+
+def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
+    """A field that is added to the API must be added to the table, or every identity would change."""
+    from deepseek_operator.api.trainingrun import HyperparametersSpec
+
+    assert set(HyperparametersSpec().to_object()) == set(identity.INTRODUCED["train"])
+    assert HyperparametersSpec().to_object() == identity.INTRODUCED["train"]
+    assert set(EvaluationSpec.model_fields) - {"text"} == {"context_length", "max_tokens"}
+    assert set(QuantizationSpec.model_fields) == {"scheme", "ignore"}
+    assert set(ScratchSource.model_fields) == {"architecture", "config", "tokenizer", "seed"}
