@@ -90,7 +90,7 @@ class StatusServer:
         except OSError as error:
             LOG.warning("no status server: port=%d error=%s", self._asked_port, error.strerror)
             return self
-        threading.Thread(target=self._server.serve_forever, name="status", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.1,), name="status", daemon=True).start()
         return self
 
     def __exit__(

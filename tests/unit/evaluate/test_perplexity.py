@@ -1,0 +1,119 @@
+"""Scores are what the definition says, over exactly the bytes that were scored."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from deepseek_runtime.evaluate import perplexity
+from deepseek_runtime.evaluate.windows import windows
+from deepseek_runtime.job.errors import ConfigurationError, DataError
+from deepseek_runtime.models import scratch
+from deepseek_runtime.weights import manifest, seal
+from deepseek_runtime.weights.load import load_model
+from deepseek_runtime.wire.job import EvaluateJob
+
+from tests.unit.tiny import TEXT, Reports, build_job
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("model")
+    scratch.run(build_job(directory), Reports())
+    return directory / "volume" / "artifact"
+
+
+def _job(model: Path, output: Path, text: str, *, context: int = 32, max_tokens: int | None = None) -> EvaluateJob:
+    output.mkdir(exist_ok=True)
+    (output / "heldout.txt").write_text(text, "utf-8")
+    return EvaluateJob(
+        identity="4" * 64,
+        owner="DeepSeekModel/test/tiny",
+        output=str(output),
+        input=str(model),
+        input_digest=manifest.read(model).digest,
+        text=(str(output / "heldout.txt"),),
+        context_length=context,
+        max_tokens=max_tokens,
+    )
+
+
+def _by_definition(directory: Path, text: str, context: int) -> float:
+    """Nats of a text, one prediction at a time."""
+    network = load_model(directory, torch.float32)
+    ids = perplexity.load_tokenizer(directory).encode(text, add_special_tokens=False).ids
+    nats = 0.0
+    with torch.inference_mode():
+        for window in windows(ids, network.config.bos_token_id, context):
+            for position in range(window.first, len(window.targets)):
+                logits = network(torch.tensor([window.tokens[: position + 1]])).logits[0, -1]
+                nats -= float(logits.double().log_softmax(0)[window.targets[position]])
+    return nats
+
+
+@pytest.mark.parametrize("context", [16, 64])
+def test_scores_are_those_of_the_definition(model: Path, tmp_path: Path, context: int) -> None:
+    text = TEXT[:220]
+    result = perplexity.run(_job(model, tmp_path, text, context=context), Reports())
+    nats = _by_definition(model, text, context)
+    assert result.scores is not None
+    assert result.scores.bytes == len(text.encode())
+    assert result.scores.perplexity == pytest.approx(math.exp(nats / result.scores.tokens), rel=1e-4)
+    assert result.scores.bits_per_byte == pytest.approx(nats / math.log(2) / result.scores.bytes, rel=1e-5)
+
+
+def test_batches_and_slices_of_the_vocabulary_change_nothing(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = Reports()
+    whole = perplexity.run(_job(model, tmp_path / "a", TEXT), reports).scores
+    monkeypatch.setattr(perplexity, "BATCH_TOKENS", 32)
+    monkeypatch.setattr(perplexity, "LOGITS", 5 * 320)
+    parts = perplexity.run(_job(model, tmp_path / "b", TEXT), Reports()).scores
+    assert whole is not None
+    assert parts is not None
+    assert parts.perplexity == pytest.approx(whole.perplexity, rel=1e-5)
+    scored = [(done, total) for phase, done, total in reports.seen if phase == "scoring"]
+    assert scored[-1] == (whole.tokens, whole.tokens)
+
+
+def test_the_same_job_gives_the_same_numbers_and_its_result_is_found(model: Path, tmp_path: Path) -> None:
+    first = perplexity.run(_job(model, tmp_path / "a", TEXT), Reports())
+    second = perplexity.run(_job(model, tmp_path / "b", TEXT), Reports())
+    assert first.scores is not None
+    assert second.scores is not None
+    assert first.scores.model_copy(update={"seconds": 0.0}) == second.scores.model_copy(update={"seconds": 0.0})
+    place = tmp_path / "a" / first.identity
+    assert seal.sealed(place, first.identity) == first.model_copy(update={"cached": True})
+    assert sorted(path.name for path in place.iterdir()) == ["result.json"]
+
+
+def test_max_tokens_cuts_and_counts_the_bytes_of_those_tokens_alone(model: Path, tmp_path: Path) -> None:
+    scores = perplexity.run(_job(model, tmp_path, TEXT, max_tokens=77), Reports()).scores
+    tokenizer = perplexity.load_tokenizer(model)
+    ids = tokenizer.encode(TEXT, add_special_tokens=False).ids[:77]
+    assert scores is not None
+    assert scores.tokens == 77
+    covered = tokenizer.decode(ids, skip_special_tokens=False).rstrip("\ufffd")
+    assert 0 <= scores.bytes - len(covered.encode()) < 4
+    assert TEXT.startswith(covered)
+
+
+def test_what_looks_like_a_special_token_is_text(model: Path, tmp_path: Path) -> None:
+    scores = perplexity.run(_job(model, tmp_path, "a<|eos|>b<|bos|>"), Reports()).scores
+    assert scores is not None
+    assert scores.bytes == len("a<|eos|>b<|bos|>")
+    assert scores.tokens > 4
+
+
+def test_a_longer_context_than_the_models_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="65; the model has 64") as caught:
+        perplexity.run(_job(model, tmp_path, TEXT, context=65), Reports())
+    assert caught.value.reason == "ContextTooLong"
+
+
+def test_a_tampered_model_is_not_measured(model: Path, tmp_path: Path) -> None:
+    job = _job(model, tmp_path, TEXT).model_copy(update={"input_digest": "0" * 64})
+    with pytest.raises(DataError) as caught:
+        perplexity.run(job, Reports())
+    assert caught.value.reason == "DigestMismatch"
