@@ -82,7 +82,7 @@ def _account(request: web.Request, status: int, seconds: float) -> None:
     endpoint = request.match_info.route.name or "other"
     metrics.requests.labels(endpoint, str(status)).inc()
     metrics.seconds.labels(endpoint).observe(seconds)
-    level = logging.DEBUG if endpoint == "health" else logging.INFO
+    level = logging.DEBUG if endpoint in {"live", "ready"} else logging.INFO
     if access_log.isEnabledFor(level):
         caller = request.get(CALLER)
         line = {

@@ -1,8 +1,9 @@
 """The engine's side of a request: the workload's credential, and failures in the caller's terms."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +19,7 @@ from deepseek_runtime.wire.route import Route
 log = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
+_TAIL_SECONDS = 0.5
 _PASSED_ON = {400, 413, 422, 429}
 
 
@@ -117,7 +119,9 @@ async def _events(route: Route, answer: aiohttp.ClientResponse) -> AsyncGenerato
             events = parser.feed(chunk)
             if DONE in events:
                 yield events[: events.index(DONE)]
-                await answer.content.read()  # to the end, so that the connection can be used again
+                with suppress(aiohttp.ClientError, OSError):  # the answer is whole; this only saves a connection
+                    async with asyncio.timeout(_TAIL_SECONDS):
+                        await answer.content.read(1)
                 return
             if events:
                 yield events

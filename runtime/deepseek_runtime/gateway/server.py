@@ -35,8 +35,8 @@ def api(gateway: Gateway) -> web.Application:
     app.router.add_post("/v1/completions", completions.create_completion, name="completions")
     app.router.add_get("/v1/models", models.list_models, name="models", allow_head=False)
     app.router.add_get("/v1/models/{id:.+}", models.get_model, name="model", allow_head=False)
-    app.router.add_get("/health/live", health.live, name="health")
-    app.router.add_get("/health/ready", health.ready, name="readiness")
+    app.router.add_get("/health/live", health.live, name="live")
+    app.router.add_get("/health/ready", health.ready, name="ready")
     return app
 
 

@@ -12,7 +12,7 @@ WORDS = ("Die", " Antwort", " ist", " 四十二", " 🙂")
 
 
 class FakeEngine:
-    """`behaviour`: words, slow, die, error, hang or junk (each after two words), or a status."""
+    """`behaviour`: words, slow, linger (after [DONE]), die, error, hang or junk (each after two words), or a status."""
 
     def __init__(self) -> None:
         self.behaviour: str | int = "words"
@@ -60,12 +60,14 @@ class FakeEngine:
         for number, word in enumerate(WORDS):
             if self.behaviour == "slow":
                 await asyncio.sleep(0.3)
-            elif number == 2 and self.behaviour != "words":
+            elif number == 2 and self.behaviour not in {"words", "linger"}:
                 return await self._misbehave(request, response)
             last = number == len(WORDS) - 1
             await response.write(_event({**_chunk(word, "stop" if last else None), "usage": None}))
         await response.write(_event({**_chunk("", None), "choices": [], "usage": _usage()}))
         await response.write(b"data: [DONE]\n\n")
+        if self.behaviour == "linger":
+            await asyncio.sleep(60)
         return response
 
     async def _misbehave(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:

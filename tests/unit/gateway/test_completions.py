@@ -68,6 +68,16 @@ async def test_stream(tmp_path: Path, include_usage: bool) -> None:
         assert completion["answer"]["characters"] == len(TEXT)
 
 
+async def test_an_engine_that_does_not_hang_up_is_not_waited_for(tmp_path: Path) -> None:
+    async with world(tmp_path) as it:
+        key = it.kubernetes.put_key()
+        it.kubernetes.allow("reader")
+        it.engine.behaviour = "linger"
+        async with it.openai(key) as client, asyncio.timeout(3):
+            await read_all(client, stream=True)
+        assert it.of_kind("completion")[0]["outcome"] == "completed"
+
+
 async def test_models_are_those_that_the_caller_may_use(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         it.kubernetes.put_route(it.engine_url, service="hidden")
