@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 from deepseek_runtime.gateway.openai.errors import ApiError
-from deepseek_runtime.gateway.openai.request import CompletionRequest, parse
+from deepseek_runtime.gateway.openai.request import CompletionRequest, check_length, parse
 from deepseek_runtime.gateway.openai.strict_json import parse_object
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,14 +30,13 @@ GOOD = {"model": "chat", "prompt": "x"}
         {"prompt": ["a", "b"]}, {"prompt": []}, {"prompt": [-1]}, {"prompt": [1] * 128}, {"prompt": None},
     ],
 )  # fmt: skip
-async def test_a_parameter_out_of_range_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_parameter_out_of_range_is_named(change: dict[str, Any]) -> None:
     param = list(change)[-1]
-    async with world(tmp_path) as it:
-        it.kubernetes.allow("reader")
-        status, body = await it.post(it.kubernetes.put_key(), {**GOOD, **change})
-        assert (status, body["error"]["type"], body["error"]["param"]) == (400, "invalid_request_error", param)
-        assert f"'{param}" in body["error"]["message"]
-        assert not it.engine.requests
+    with pytest.raises(ApiError) as raised:
+        check_length(parse(parse_object(orjson.dumps({**GOOD, **change}))), 128)
+    error = raised.value.document()["error"]
+    assert (raised.value.status, error["type"], error["param"]) == (400, "invalid_request_error", param)
+    assert f"'{param}" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -53,11 +52,22 @@ async def test_a_parameter_out_of_range_is_named(tmp_path: Path, change: dict[st
         (b'{"stream_options": {"include_usage": true, "include_usage": false}}', "'include_usage' is given twice"),
     ],
 )  # fmt: skip
-async def test_a_broken_body(tmp_path: Path, body: bytes, words: str) -> None:
+def test_a_broken_body(body: bytes, words: str) -> None:
+    with pytest.raises(ApiError) as raised:
+        parse(parse_object(body))
+    assert (raised.value.status, raised.value.kind) == (400, "invalid_request_error")
+    assert words in raised.value.message
+
+
+async def test_what_is_refused_never_reaches_the_engine(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
-        status, answer = await it.post(it.kubernetes.put_key(), body)
-        assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
-        assert words in answer["error"]["message"]
+        it.kubernetes.allow("reader")
+        key = it.kubernetes.put_key()
+        for body in (b'{"model": "chat", ', {**GOOD, "temperature": -1}, {**GOOD, "max_tokens": 129}):
+            status, answer = await it.post(key, body)
+            assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
+        assert not it.engine.requests
+        assert not it.of_kind("intent")
 
 
 async def test_size_encoding_path_and_method(tmp_path: Path) -> None:
