@@ -33,8 +33,9 @@ HELD_OUT_EVERY = 25
 
 PARAGRAPHS = frozenset(
     {"address", "blockquote", "body", "dd", "div", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "li", "ol", "p"}
-    | {"pre", "table", "td", "th", "tr", "ul"}
+    | {"pre", "table", "tr", "ul"}
 )
+CELLS = frozenset({"td", "th"})
 SKIPPED_TAGS = frozenset({"head", "script", "style"})
 VOID_TAGS = frozenset({"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"})
 SKIPPED_MARKS = frozenset({"banner", "docnav", "navheader", "navfooter", "toc", "list-of-tables"})
@@ -68,6 +69,8 @@ class Page(HTMLParser):
         """A paragraph ends."""
         if tag in PARAGRAPHS:
             self._end_paragraph()
+        if tag in CELLS:
+            self._text.append(" | ")
         if any(tag == name for name, _ in self._open):
             while self._open.pop()[0] != tag:
                 pass
@@ -84,13 +87,13 @@ class Page(HTMLParser):
         if self._verbatim:
             text = "\n".join(line.rstrip() for line in text.strip("\n").split("\n"))
         else:
-            text = re.sub(r" *\n *", "\n", re.sub(r" +", " ", text)).strip()
+            text = re.sub(r" *\n *", "\n", re.sub(r" +", " ", text)).strip(" |\n")
         if text.strip():
             self.paragraphs.append(text)
 
 
 def html_paragraphs(html: str) -> list[str]:
-    """The text of a page, a string for each paragraph, heading, list item, table cell or listing."""
+    """The text of a page, a string for each paragraph, heading, list item, table row or listing."""
     page = Page()
     page.feed(html)
     page.close()

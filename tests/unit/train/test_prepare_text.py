@@ -12,7 +12,9 @@ PAGE = """<html><head><title>hidden</title></head><body><p id="title">hidden</p>
 <h1>9.9. Quotas</h1><div class="para">A  <code>soft</code>
  limit<br/>can be &#8220;exceeded&#8221;.</div><pre class="screen"># quota -v
   two   columns
-</pre><ul><li><p>first</p></li><li>second</li></ul><div class="toc"><a>hidden</a></div></body></html>"""
+</pre><ul><li><p>first</p></li><li>second</li></ul>
+<table><tr><th>disk</th><th>size</th></tr><tr><td>sda</td><td>4 GB</td></tr></table>
+<div class="toc"><a>hidden</a></div></body></html>"""
 
 
 def test_a_page_gives_its_paragraphs_without_navigation() -> None:
@@ -22,6 +24,8 @@ def test_a_page_gives_its_paragraphs_without_navigation() -> None:
         "# quota -v\n  two   columns",
         "first",
         "second",
+        "disk | size",
+        "sda | 4 GB",
     ]
 
 
