@@ -1,7 +1,8 @@
 """Whether an object is as desired, after the API server has filled in its defaults.
 
-Of a map only the keys that are desired count, for others may own the rest. Of a list everything counts: an element too
-many is a change too. Three lists are shared by several writers and need only contain what is desired.
+Of a map only the keys that are desired count, for others may own the rest; selectors count as a whole, for one label more
+selects other things. Of a list everything counts: an element too many is a change too. Three lists are shared by several
+writers and need only contain what is desired.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from deepseek_operator.desired.quantity import amount
 Path = tuple[str, ...]
 
 _SHARED_LISTS = frozenset({"ownerReferences", "finalizers", "imagePullSecrets"})
+_WHOLE_MAPS = frozenset({"selector", "matchLabels", "nodeSelector"})
 _QUANTITIES = frozenset({"limits", "requests", "sizeLimit", "capacity"})
 _OMITTED_WHEN_ZERO = frozenset({"readOnly", "value", "hostNetwork", "hostPID", "hostIPC", "stdin", "tty", "optional"})
 """Fields without a pointer in Kubernetes' types: written as false or empty, they are not there when read."""
@@ -28,6 +30,8 @@ def differences(desired: Any, observed: Any, path: Path = ()) -> Iterator[Path]:
                 yield from differences(value, observed[key], (*path, key))
             elif not (_empty(value) or (not value and key in _OMITTED_WHEN_ZERO)):
                 yield (*path, key)
+        if path and path[-1] in _WHOLE_MAPS and not observed.keys() <= desired.keys():
+            yield path
     elif isinstance(desired, list) and isinstance(observed, list):
         if not _list_matches(desired, observed, path):
             yield path

@@ -1,0 +1,146 @@
+"""Progress from pods that may answer anything, and Warning events with patience."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from deepseek_operator.api.names import MODEL, Label
+from deepseek_operator.controllers.decision import Object, Ref, Unreachable
+from deepseek_operator.engine import pullers
+from deepseek_operator.engine.pullers import ProgressPuller, WarningsPuller
+from deepseek_operator.engine.store import Store
+from deepseek_runtime.wire import credential
+from deepseek_runtime.wire.progress import MAX_BYTES, Progress
+
+from tests.faults.connection import Log, WorldApi
+from tests.faults.world import World
+from tests.unit.engine.conftest import child, resource
+
+MASTER = bytes(32)
+POD = Ref("Pod", "team", "pod")
+PROGRESS = Progress(identity="i", phase="step", unit="steps", done=1, total=2)
+Answer = Callable[[web.Request], web.StreamResponse]
+
+
+class Pod:
+    """Answers on /progress, and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = lambda _: web.Response(text=PROGRESS.to_json())
+        self.authorizations: list[str | None] = []
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.authorizations.append(request.headers.get("Authorization"))
+        return self.answer(request)
+
+
+@pytest.fixture
+def pod() -> Pod:
+    return Pod()
+
+
+@pytest.fixture
+async def puller(store: Store, pod: Pod) -> AsyncIterator[ProgressPuller]:
+    obj = child(resource(), "Pod", "pod", status={"phase": "Running", "podIP": "127.0.0.1"})
+    obj["metadata"]["labels"][Label.WORK] = "build"
+    store.put(obj)
+    app = web.Application()
+    app.router.add_get("/progress", pod.handle)
+    async with TestServer(app, host="127.0.0.1") as running, aiohttp.ClientSession() as session:
+        yield ProgressPuller(store, session, MASTER, lambda: datetime.now(UTC), running.port or 0)
+
+
+async def test_the_answer_is_kept_and_the_workloads_own_credential_sent(
+    puller: ProgressPuller, pod: Pod, store: Store
+) -> None:
+    await puller.pull(POD)
+    assert store.progress(POD) == PROGRESS
+    token = credential.derive(MASTER, credential.workload(MODEL, "team", "seed", "uid-seed"))
+    assert credential.accepts(credential.fingerprint(token), pod.authorizations[0])
+
+
+def _redirect(request: web.Request) -> web.StreamResponse:
+    return web.Response(status=302, headers={"Location": "http://192.0.2.1/steal"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (lambda _: web.Response(status=401), "status 401"),
+        (_redirect, "status 302"),
+        (lambda _: web.Response(body=b" " * (MAX_BYTES + 1)), "more than 65536 bytes"),
+        (lambda _: web.Response(text="{}"), "not a progress document"),
+        (lambda _: web.Response(text="<html>"), "not a progress document"),
+    ],
+    ids=["refused", "redirected", "too-long", "incomplete", "no-json"],
+)
+async def test_a_bad_answer_is_told_once_and_leaves_no_trace_later(
+    puller: ProgressPuller, pod: Pod, store: Store, woken: list[Ref], answer: Answer, error: str
+) -> None:
+    good, pod.answer = pod.answer, answer
+    woken.clear()
+    await puller.pull(POD)
+    first = store.progress(POD)
+    assert isinstance(first, Unreachable)
+    assert error in first.error
+    await puller.pull(POD)
+    assert store.progress(POD) is first
+    assert len(woken) == 1
+    pod.answer = good
+    await puller.pull(POD)
+    assert store.progress(POD) == PROGRESS
+
+
+async def test_a_pod_that_hangs_costs_no_more_than_its_time(
+    puller: ProgressPuller, pod: Pod, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pullers, "PROGRESS_TIMEOUT", 0.05)
+    held = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        await held.wait()
+        return web.Response()
+
+    pod.handle = hang  # type: ignore[method-assign]
+    app = web.Application()
+    app.router.add_get("/progress", hang)
+    async with TestServer(app, host="127.0.0.1") as running:
+        puller._port = running.port or 0
+        await asyncio.wait_for(puller.pull(POD), timeout=1)
+        held.set()
+    assert isinstance(store.progress(POD), Unreachable)
+
+
+async def test_warnings_are_asked_for_after_a_grace_and_then_ever_more_rarely(store: Store, woken: list[Ref]) -> None:
+    class Api(WorldApi):
+        asked = 0
+
+        async def warnings(self, namespace: str, uid: str) -> Sequence[Object]:
+            self.asked += 1
+            return [
+                {"reason": "Later", "message": "m" * 5000, "lastTimestamp": "2030-01-01T00:00:02Z", "metadata": {}},
+                {"reason": "First", "message": "a", "eventTime": "2030-01-01T00:00:01Z", "metadata": {}},
+            ]
+
+    api = Api(World(), Log())
+    puller = WarningsPuller(api, store)
+    store.put(child(resource(), "Pod", "pod", status={"phase": "Pending"}))
+    woken.clear()
+    asked = []
+    for second in range(400):
+        await puller.tick(float(second))
+        asked.append(api.asked)
+    assert asked[1] == 0
+    assert asked[2] == 1
+    assert 5 < asked[-1] < 15
+    assert woken == [Ref(MODEL, "team", "seed")], "the same warnings are news once"
+    told = store.observe(resource()).warnings["uid-pod"]
+    assert [warning.reason for warning in told] == ["First", "Later"]
+    assert len(told[1].message) == 1024
+    store.drop(POD, "uid-pod")
+    await puller.tick(1000.0)
+    assert asked[-1] == api.asked
