@@ -55,6 +55,10 @@ class StatusServer:
         ProcessCollector(registry=self._registry)
         self._registry.register(_ProgressCollector(self._meter))
 
+    def register(self, collector: Collector) -> None:
+        """Show more metrics: those of a registry of their own, for example."""
+        self._registry.register(collector)
+
     @property
     def port(self) -> int | None:
         """The port that answers; None where none could be had."""

@@ -9,6 +9,9 @@ from transformers import AutoTokenizer, GenerationConfig, PretrainedConfig
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.serve.detokenize import REPLACEMENT
 
+WORD_START = "\u2581"
+"""What SentencePiece writes for a space."""
+
 
 class Tokenizer:
     """Text to tokens and back, with the beginning-of-sequence tokens that the tokenizer's configuration asks for."""
@@ -42,14 +45,19 @@ class Tokenizer:
         return text
 
     def name(self, token: int) -> str:
-        r"""How logprobs call a token: its text, or `bytes:\x..` (OpenAI's form) for a piece of a character."""
+        r"""How logprobs call a token: its text, or `bytes:\x..` (OpenAI's form) for a piece of a character.
+
+        `token_id:..` for one that the tokenizer does not have, as where a vocabulary is padded.
+        """
+        piece: str | None = self._tokenizer.convert_ids_to_tokens(token)
+        if piece is None:
+            return f"token_id:{token}"
         text: str = self._tokenizer.decode([token], clean_up_tokenization_spaces=False)
-        if REPLACEMENT not in text:
-            return text
-        piece: str = self._tokenizer.convert_ids_to_tokens(token)
-        if not all(letter in _BYTES for letter in piece):
-            return piece
-        return "bytes:" + "".join(f"\\x{_BYTES[letter]:02x}" for letter in piece)
+        if REPLACEMENT in text:
+            letters = [_BYTES.get(letter) for letter in piece]
+            return piece if None in letters else "bytes:" + "".join(f"\\x{byte:02x}" for byte in letters)
+        # SentencePiece's decoders drop a leading space, which tells two tokens apart.
+        return f" {text}" if piece.startswith(WORD_START) and not text.startswith(" ") else text
 
     def _plain(self, text: str) -> list[int]:
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
