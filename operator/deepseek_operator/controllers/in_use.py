@@ -51,14 +51,15 @@ def _services(observed: Observed) -> list[Service]:
 
 def _service_settled(service: Service, model: str, current: Mapping[str, ArtifactStatus]) -> bool:
     spec, serving = service.spec, service.status.serving
-    if spec is None or spec.model.name != model:
-        return spec is not None
-    wanted = current.get(spec.model.variant or "base")
-    return (
-        wanted is not None
-        and serving is not None
-        and serving.digest == wanted.digest
-        and serving.variant == spec.model.variant
+    if spec is None:
+        return False
+    if serving is not None and serving.model == model:
+        kept = current.get(serving.variant or "base")
+        if kept is None or kept.digest != serving.digest:
+            return False
+    # One that starts on this model has proven nothing yet, and its pods may be of an earlier volume.
+    return spec.model.name != model or (
+        serving is not None and (serving.model, serving.variant) == (model, spec.model.variant)
     )
 
 

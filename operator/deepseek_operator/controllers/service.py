@@ -51,11 +51,13 @@ class ServiceController:
     kind = SERVICE
 
     def references(self, resource: Object) -> frozenset[Ref]:
-        """The model that answers."""
+        """The model that should answer, and the one that does: it is in use until the other has taken over."""
         spec = read_spec(InferenceServiceSpec, resource)
-        if isinstance(spec, Invalid):
-            return frozenset()
-        return frozenset({Ref(MODEL, resource["metadata"]["namespace"], spec.model.name)})
+        serving = read_status(InferenceServiceStatus, resource).serving
+        names = {spec.model.name} if not isinstance(spec, Invalid) else set()
+        if serving is not None:
+            names.add(serving.model)
+        return frozenset(Ref(MODEL, resource["metadata"]["namespace"], name) for name in names)
 
     def decide(self, resource: Object, observed: Observed, now: datetime, settings: Settings) -> Decision:
         """Children, removals and status of a service."""
@@ -91,10 +93,10 @@ def _offer(owner: Owner, spec: InferenceServiceSpec, previous: InferenceServiceS
     wanted = found or running(seen, previous.serving)
     proven = seen is not None and wanted is not None and _runs(seen, wanted)
     pods = rollout(seen, spec.replicas, proven=proven, previous=previous, observed=observed)
-    # Until all pods run the new revision, what is proven is the one before.
-    serving = wanted.served if wanted is not None and (pods.settled or previous.serving is None) else previous.serving
-    if previous.serving is None and not pods.settled and pods.ready == 0:
-        serving = None
+    # Until all pods run the new revision, what is proven is the one before; the first is named before its pods are
+    # there, so that its model is known to be in use from then on.
+    newer = wanted is not None and (pods.settled or previous.serving is None)
+    serving = wanted.served if wanted is not None and newer else previous.serving
     return Offer(model, wanted, pods, serving)
 
 

@@ -237,3 +237,19 @@ def test_more_storage_makes_the_volume_grow_and_never_shrink() -> None:
     assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
     world.apply(scratch().having("storage", {"size": "1Gi"})).settle()
     assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
+
+
+def test_a_service_that_moves_to_another_model_holds_the_first_until_it_has_moved() -> None:
+    world = World().apply(scratch(), service()).settle()
+    world.held = {"build"}
+    world.apply(scratch("other"), service(model="other"))
+    for _ in range(5):
+        world.step()
+    assert world.status(SERVICE, "chat")["serving"]["model"] == "seed"
+    world.delete(MODEL, "seed")
+    world.step()
+    assert world.condition(MODEL, "seed", "DeletionBlocked") is not None
+    world.held = set()
+    world.settle()
+    assert world.status(SERVICE, "chat")["serving"]["model"] == "other"
+    assert Ref(MODEL, NAMESPACE, "seed") not in world.objects
