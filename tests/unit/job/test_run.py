@@ -14,10 +14,16 @@ from deepseek_runtime.job import place, run
 from deepseek_runtime.job.errors import ConfigurationError, DataError, JobError
 from deepseek_runtime.job.failures import Terminated
 from deepseek_runtime.job.reporter import Reporter
-from deepseek_runtime.weights import seal
+from deepseek_runtime.weights import manifest, seal
 from deepseek_runtime.wire.exit_codes import ExitCode
 from deepseek_runtime.wire.job import Job, PublishJob
 from deepseek_runtime.wire.result import JobResult, decode
+
+HYPERPARAMETERS = {
+    **dict.fromkeys(("learningRate", "minLearningRateRatio", "weightDecay", "gradientClip", "beta1", "beta2"), 0.1),
+    **dict.fromkeys(("warmupSteps", "batchSize", "sequenceLength", "seed"), 1),
+    "precision": "float32",
+}
 
 
 class OutOfMemoryError(RuntimeError):
@@ -101,6 +107,28 @@ def test_another_identity_at_the_same_place_is_refused(tmp_path: Path, work: Any
     run.run(_job(tmp_path), port=0)
     result, code = run.run(_job(tmp_path, "b" * 64), port=0)
     assert (code, result.reason) == (ExitCode.DATA, "SealedByOther")
+
+
+@pytest.mark.parametrize("kind", ["quantize", "evaluate", "train"])
+def test_a_tampered_model_is_refused_before_any_work_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    digest = manifest.write(model).digest
+    (model / "config.json").write_text("[]")
+    monkeypatch.setattr(run, "import_module", lambda name: pytest.fail(f"{name} imported"))
+    common = {"identity": "a", "owner": "o", "input": model, "inputDigest": digest, "output": tmp_path / "volume"}
+    special: dict[str, dict[str, object]] = {
+        "quantize": {"scheme": "int8"},
+        "evaluate": {"text": [], "contextLength": 8},
+        "train": {"stage": "s", "data": [], "hyperparameters": HYPERPARAMETERS, "steps": 1, "checkpointEverySteps": 1},
+    }
+    document = {"kind": kind, **{name: str(value) for name, value in common.items()}, **special[kind]}
+    result, code = run.run(run.parse(json.dumps(document)), port=0)
+    assert (code, result.reason) == (ExitCode.DATA, "DigestMismatch")
+    assert str(model / "config.json") in (result.message or "")
 
 
 def test_two_processes_never_write_in_one_place(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +50,8 @@ def _logits(model: PreTrainedModel) -> torch.Tensor:
 def test_plain_transformers_computes_the_same_and_generates(any_base: Path, tmp_path: Path) -> None:
     directory = _quantize(any_base, tmp_path)
     ours = load_model(directory)
-    theirs, report = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, output_loading_info=True)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, output_loading_info=True)
+    theirs, report = loaded
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     theirs.set_experts_implementation("eager")
