@@ -1,9 +1,10 @@
-"""The control plane with the chart installed in it, once for all tests. No pods run: there is no kubelet."""
+"""The control plane with the chart installed in it. No pods run: there is no kubelet."""
 
 import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,10 @@ def kube() -> Path:
     return Path(os.environ.get("DEEPSEEK_KUBE") or built() / "kube")
 
 
-@pytest.fixture(scope="session")
-def control_plane(kube: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Running processes, and the chart installed."""
-    plane = ControlPlane(kube, tmp_path_factory.mktemp("control-plane"))
+@contextmanager
+def installed(kube: Path, directory: Path) -> Iterator[ControlPlane]:
+    """A control plane with the chart installed."""
+    plane = ControlPlane(kube, directory)
     try:
         plane.start()
         plane.helm("install", "deepseek", str(CHART), "--namespace", RELEASE_NAMESPACE, "--create-namespace")
@@ -38,6 +39,13 @@ def control_plane(kube: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield plane
     finally:
         plane.stop()
+
+
+@pytest.fixture(scope="session")
+def control_plane(kube: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """For all tests in which no operator runs."""
+    with installed(kube, tmp_path_factory.mktemp("control-plane")) as plane:
+        yield plane
 
 
 def _await_settled(api: Api) -> None:

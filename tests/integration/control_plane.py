@@ -1,6 +1,8 @@
 """A real etcd, kube-apiserver and kube-controller-manager as ordinary processes on loopback, without root."""
 
+import contextlib
 import json
+import random
 import secrets
 import socket
 import ssl
@@ -26,13 +28,20 @@ _AUDIT_POLICY: Object = {
     "rules": [{"level": "Metadata"}],
 }
 
+_CONTROLLERS = (
+    "clusterrole-aggregation-controller", "deployment-controller", "garbage-collector-controller", "job-controller",
+    "namespace-controller", "persistentvolumeclaim-protection-controller", "replicaset-controller",
+    "serviceaccount-controller",
+)  # fmt: skip
+
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A loopback port that nobody listens on, below those that the kernel gives to outgoing connections meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 class ControlPlane:
@@ -77,7 +86,7 @@ class ControlPlane:
             "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", f"--service-account-private-key-file={key}",
             "--leader-elect=false", "--secure-port=0", "--kube-api-qps=500", "--kube-api-burst=1000",
             f"--cert-dir={self.directory / 'manager'}",
-            "--controllers=garbage-collector-controller,serviceaccount-controller,namespace-controller,clusterrole-aggregation-controller",
+            f"--controllers={','.join(_CONTROLLERS)}",
         )  # fmt: skip
 
     def stop(self) -> None:

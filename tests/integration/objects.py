@@ -17,8 +17,11 @@ def resource(kind: str, namespace: str, spec: Object, name: str | None = None) -
 
 
 def scratch() -> Object:
-    """A source."""
-    return {"scratch": {"architecture": "DeepSeekV3", "tokenizer": {"text": TEXT}}}
+    """A source: a model that fits into the default volume."""
+    widths = {"hidden_size": 64, "intermediate_size": 128, "moe_intermediate_size": 64}
+    experts = {"n_routed_experts": 8, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1}
+    config = {**widths, **experts, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4}
+    return {"scratch": {"architecture": "DeepSeekV3", "config": config, "tokenizer": {"text": TEXT}}}
 
 
 def model(namespace: str, name: str | None = None, **spec: Any) -> Object:

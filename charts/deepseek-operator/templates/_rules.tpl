@@ -17,18 +17,22 @@
 - apiGroups: [deepseek-operator.io]
   resources: [deepseekmodels]
   verbs: [create, patch]
-# work
+# work; what is no longer wanted is stopped
 - apiGroups: [batch]
   resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+# artifacts and checkpoints, until newer ones are sealed
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]
 # engines
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
-# engines' addresses, artifacts and checkpoints
+  verbs: [get, list, watch, create, patch]
+# engines' addresses
 - apiGroups: [""]
-  resources: [services, persistentvolumeclaims]
-  verbs: [get, list, watch, create, patch, delete]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]
 # why a child is in trouble, and where progress is read
 - apiGroups: [""]
   resources: [pods]

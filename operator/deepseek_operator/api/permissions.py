@@ -35,7 +35,8 @@ class Grant:
 
 _KINDS = tuple(PLURALS.values())
 _READ = ("get", "list", "watch")
-_CHILD_VERBS = (*_READ, "create", "patch", "delete")
+_MAKE = (*_READ, "create", "patch")
+"""For children that go with their owner, by the garbage collector."""
 
 OPERATOR_TENANTS = (
     Grant(GROUP, _KINDS, _READ, "the three resources"),
@@ -47,9 +48,12 @@ OPERATOR_TENANTS = (
         "owner references that block deletion, where OwnerReferencesPermissionEnforcement is on",
     ),
     Grant(GROUP, (PLURALS[MODEL],), ("create", "patch"), "publishing, and the in-use finalizer"),
-    Grant("batch", ("jobs",), _CHILD_VERBS, "work"),
-    Grant("apps", ("deployments",), _CHILD_VERBS, "engines"),
-    Grant("", ("services", "persistentvolumeclaims"), _CHILD_VERBS, "engines' addresses, artifacts and checkpoints"),
+    Grant("batch", ("jobs",), (*_MAKE, "delete"), "work; what is no longer wanted is stopped"),
+    Grant(
+        "", ("persistentvolumeclaims",), (*_MAKE, "delete"), "artifacts and checkpoints, until newer ones are sealed"
+    ),
+    Grant("apps", ("deployments",), _MAKE, "engines"),
+    Grant("", ("services",), _MAKE, "engines' addresses"),
     Grant("", ("pods",), _READ, "why a child is in trouble, and where progress is read"),
     Grant("", ("events",), ("list",), "warnings about children: what a pod's status does not show"),
     Grant("events.k8s.io", ("events",), ("create", "patch"), "events about the three resources"),
@@ -57,7 +61,7 @@ OPERATOR_TENANTS = (
 )
 
 OPERATOR_NAMESPACE = (
-    Grant("", ("configmaps",), _CHILD_VERBS, "the gateway's routes"),
+    Grant("", ("configmaps",), (*_MAKE, "delete"), "the gateway's routes"),
     Grant("coordination.k8s.io", ("leases",), ("get", "create", "patch"), "leader election"),
     Grant("", ("secrets",), ("create",), "the master key, made at the first start"),
     Grant("", ("secrets",), ("get",), "the master key, at every later start", names=(MASTER_SECRET,)),
