@@ -1,7 +1,6 @@
 """An operator process's connection to the world, on which any write can be made to go wrong."""
 
 import asyncio
-import copy
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
@@ -11,6 +10,7 @@ from deepseek_operator.controllers.decision import Object, Ref
 from deepseek_operator.engine import errors
 from deepseek_operator.engine.kinds import Kind
 
+from tests.faults.merge import copied
 from tests.faults.world import World
 
 LATENCY = 0.002
@@ -58,7 +58,7 @@ class WorldApi:
 
     async def get(self, ref: Ref) -> Object:
         await self._answer()
-        return copy.deepcopy(self._world.get(ref))
+        return copied(self._world.get(ref))
 
     async def create(self, obj: Object) -> Object:
         return await self._write("create", Ref.of(obj), lambda: self._world.create(obj, manager=FIELD_MANAGER))
@@ -82,7 +82,7 @@ class WorldApi:
     async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
         await self._answer()
         return [
-            {"metadata": copy.deepcopy(obj["metadata"])}
+            {"metadata": copied(obj["metadata"])}
             for ref, obj in self._world.objects.items()
             if ref.kind == kind.name and (not namespace or ref.namespace == namespace) and selected(kind, obj)
         ]
@@ -112,7 +112,7 @@ class WorldApi:
                 raise Killed
             case Fault.CONFLICT | Fault.INVALID | Fault.TOO_MANY | Fault.INTERNAL:
                 raise errors.from_status(int(fault.value), {"reason": fault.name, "message": "injected"}, 3.0)
-        answer = copy.deepcopy(do())
+        answer = copied(do())
         match fault:
             case Fault.KILL_LOST:
                 self.kill()

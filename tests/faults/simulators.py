@@ -1,7 +1,6 @@
 """What other controllers and the kubelet do: claims are bound, Jobs and Deployments get pods, pods leave results."""
 
 import asyncio
-import copy
 import json
 from collections.abc import Callable
 
@@ -19,6 +18,7 @@ from deepseek_runtime.wire.result import (
     encode,
 )
 
+from tests.faults.merge import copied
 from tests.faults.virtual_time import now
 from tests.faults.world import World
 
@@ -51,7 +51,7 @@ class Simulators:
         def act() -> None:
             found = self._world.objects.get(ref)
             if found is not None and found["metadata"]["uid"] == uid:
-                do(copy.deepcopy(found))
+                do(copied(found))
 
         asyncio.get_running_loop().call_later(delay, act)
 

@@ -1,7 +1,6 @@
 """An API server in memory: versions, watches, server-side apply, preconditions, finalizers and garbage collection."""
 
 import asyncio
-import copy
 import json
 import re
 from collections import Counter
@@ -13,6 +12,7 @@ from deepseek_operator.controllers.decision import Object, Ref
 from deepseek_operator.engine import errors
 
 from tests.faults import merge
+from tests.faults.merge import copied
 from tests.faults.virtual_time import now
 
 Notify = Callable[[str, Object], None]
@@ -51,7 +51,7 @@ class World:
         self._serial += 1
         uid = f"uid-{self._serial:08d}-x"
         self.names[uid] = str(ref)
-        new = copy.deepcopy(obj)
+        new = copied(obj)
         new["metadata"] |= {"uid": uid, "creationTimestamp": _stamp(), "generation": 1, "resourceVersion": "0"}
         if ref.kind in PLURALS:
             new["status"] = {"observedGeneration": -1}
@@ -60,7 +60,7 @@ class World:
         return self._store(ref, new, "ADDED")
 
     def apply(self, obj: Object, *, force: bool, subresource: str = "", manager: str = FIELD_MANAGER) -> Object:
-        ref, wanted = Ref.of(obj), copy.deepcopy(obj)
+        ref, wanted = Ref.of(obj), copied(obj)
         uid = wanted["metadata"].pop("uid", None)
         live = self.objects.get(ref)
         if live is None and (subresource or uid):
@@ -132,7 +132,7 @@ class World:
         if "deletionTimestamp" in meta and not meta.get("finalizers"):
             self._remove(ref)
             return {**new, "metadata": meta}
-        self.objects[ref] = stored = {**copy.deepcopy(new), "metadata": copy.deepcopy(meta)}
+        self.objects[ref] = stored = {**copied(new), "metadata": copied(meta)}
         self._tell(event, stored)
         return stored
 
@@ -152,7 +152,7 @@ class World:
 
     def _tell(self, event: str, obj: Object) -> None:
         for listener in list(self.listeners):
-            listener(event, copy.deepcopy(obj))
+            listener(event, copied(obj))
 
 
 def _stamp() -> str:
