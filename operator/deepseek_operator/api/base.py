@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
 
@@ -43,6 +43,8 @@ SubPath = Annotated[
         json_schema_extra=rules(("!self.split('/').exists(part, part == '..')", "path must not contain '..'")),
     ),
 ]
+Figure = Annotated[float, PlainSerializer(lambda value: round(value, 4), return_type=float)]
+"""A measured number: four decimals are more than anybody reads, and a column stays narrow."""
 StringMap = Annotated[dict[str, Annotated[str, Field(max_length=253)]], Field(max_length=32)]
 
 
@@ -183,8 +185,8 @@ class ProgressStatus(ApiModel):
     phase: str = Field(description="The step of it.")
     percent: int = Field(ge=0, le=100, description="How much of it is done.")
     remaining: str | None = Field(default=None, description="Time left, for example 3m20s.")
-    tokens_per_second: float | None = Field(default=None, description="Speed, where tokens are what is worked on.")
-    loss: float | None = Field(default=None, description="Training loss of the last step.")
+    tokens_per_second: Figure | None = Field(default=None, description="Speed, where tokens are what is worked on.")
+    loss: Figure | None = Field(default=None, description="Training loss of the last step.")
 
 
 class CommonStatus(ApiModel):

@@ -8,6 +8,7 @@ from deepseek_operator.api.base import (
     ApiModel,
     CommonStatus,
     DataSource,
+    Figure,
     Name,
     PodSettings,
     ShortName,
@@ -133,8 +134,8 @@ class ArchitectureStatus(ApiModel):
 class ScoresStatus(ApiModel):
     """Measured on the evaluation's text."""
 
-    perplexity: float = Field(description="For each token.")
-    bits_per_byte: float = Field(
+    perplexity: Figure = Field(description="For each token.")
+    bits_per_byte: Figure = Field(
         description="Bits for each byte of text, to be compared across tokenizers and with compressors."
     )
     tokens: int = Field(description="Tokens scored.")
@@ -166,7 +167,7 @@ class ArtifactStatus(ApiModel):
     scores: ScoresStatus | None = Field(default=None, description="What the evaluation found.")
     evaluation_identity: str | None = Field(default=None, description="Of the evaluation that found it.")
     image: str | None = Field(default=None, description="The image that made it: provenance, not identity.")
-    seconds: float | None = Field(default=None, description="How long its Job took.")
+    seconds: Figure | None = Field(default=None, description="How long its Job took.")
 
 
 class Lineage(ApiModel):

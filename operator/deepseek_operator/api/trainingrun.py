@@ -8,6 +8,7 @@ from deepseek_operator.api.base import (
     ApiModel,
     CommonStatus,
     DataSource,
+    Figure,
     Name,
     PodSettings,
     ShortName,
@@ -124,14 +125,14 @@ class StageStatus(ApiModel):
     identity: str = Field(description="Of its work: its inputs, recipe and algorithm.")
     step: int = Field(default=0, description="Optimizer steps done, at most 15 s old.")
     steps: int = Field(description="Steps in all.")
-    loss: float | None = Field(default=None, description="Training loss of the last step shown.")
-    tokens_per_second: float | None = Field(default=None, description="Over all processes.")
+    loss: Figure | None = Field(default=None, description="Training loss of the last step shown.")
+    tokens_per_second: Figure | None = Field(default=None, description="Over all processes.")
     remaining: str | None = Field(default=None, description="Time left, for example 3m20s.")
     restarts: int = Field(default=0, description="Pods that were lost and replaced.")
     checkpoint_step: int | None = Field(default=None, description="Step of the newest checkpoint.")
     digest: str | None = Field(default=None, description="SHA-256 of the export's manifest.")
     bytes: int | None = Field(default=None, description="Size of the export.")
-    seconds: float | None = Field(default=None, description="Of training, over all pods.")
+    seconds: Figure | None = Field(default=None, description="Of training, over all pods.")
     image: str | None = Field(default=None, description="The image that finished it.")
 
 

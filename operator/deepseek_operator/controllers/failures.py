@@ -21,6 +21,7 @@ _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrI
 _NO_CONTAINER = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _MOUNT = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
 _PROVISION = frozenset({"ProvisioningFailed", "FailedBinding"})
+_UNBOUND = "unbound immediate PersistentVolumeClaims"
 _LONGEST = 4096
 
 
@@ -107,7 +108,7 @@ def _pod_failures(pod: Object, warnings: Sequence[WarningEvent]) -> Iterator[Fai
         if not container.get("ready", False):
             yield from _container_failure(pod, container)
     if status.get("phase", "Pending") == "Pending":
-        yield from _scheduling_failure(pod)
+        yield from _scheduling_failure(pod, warnings)
         if (warning := _last(warnings, _MOUNT)) is not None:
             yield Failure(Reason.VOLUME_MISSING, f"pod {name} cannot mount: {warning.message}", warning.time, name)
 
@@ -147,18 +148,20 @@ def _ended(pod: str, ended: Object) -> Failure | None:
     return Failure(reason or Reason.CRASHED, happened, time, pod, code)
 
 
-def _scheduling_failure(pod: Object) -> Iterator[Failure]:
+def _scheduling_failure(pod: Object, warnings: Sequence[WarningEvent]) -> Iterator[Failure]:
     name = pod["metadata"]["name"]
     for condition in _conditions(pod):
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
             message = condition.get("message", "")
+            if _UNBOUND in message and not warnings:
+                continue  # a new claim is bound in a moment; warnings are looked up only when it is not
             happened = f"no node can run pod {name}: {message}"
             yield Failure(_unschedulable(message), happened, condition.get("lastTransitionTime", ""), name)
 
 
 def _unschedulable(message: str) -> str:
     """Which of the scheduler's complaints it is: a missing volume, one that is elsewhere, or no room."""
-    if "not found" in message or "unbound immediate PersistentVolumeClaims" in message:
+    if "not found" in message or _UNBOUND in message:
         return Reason.VOLUME_MISSING
     if "pod affinity rules" in message or "volume node affinity conflict" in message:
         return Reason.NEEDS_SHARED_VOLUME

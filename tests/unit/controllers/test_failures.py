@@ -52,7 +52,6 @@ STUCK_PODS = [
     (unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."), Reason.UNSCHEDULABLE, "nvidia.com/gpu"),
     (unschedulable("1 node(s) didn't match Pod's node affinity/selector."), Reason.UNSCHEDULABLE, "nodeSelector"),
     (unschedulable('persistentvolumeclaim "text" not found'), Reason.VOLUME_MISSING, '"text"'),
-    (unschedulable("pod has unbound immediate PersistentVolumeClaims"), Reason.VOLUME_MISSING, "storage class"),
     (unschedulable("1 node(s) didn't match pod affinity rules"), Reason.NEEDS_SHARED_VOLUME, "ReadWriteMany"),
     (crashed(137, reason="OOMKilled"), Reason.OUT_OF_MEMORY, "limits.memory"),
     (crashed(71, "tensor of 8 GiB"), Reason.OUT_OF_MEMORY, "tensor of 8 GiB"),
@@ -60,6 +59,22 @@ STUCK_PODS = [
     (crashed(137), Reason.CRASHED, "exit code 137"),
     ({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}, Reason.OUT_OF_MEMORY, "low on memory"),
 ]  # fmt: skip
+
+
+def test_an_unbound_volume_is_a_failure_only_when_kubernetes_warns_of_it() -> None:
+    world = World()
+    world.held = {"build"}
+    world.apply(scratch()).settle()
+    (pod,) = world.of_kind("Pod")
+    pod["status"] = unschedulable("pod has unbound immediate PersistentVolumeClaims")
+    world.reconcile(Ref(MODEL, NAMESPACE, "seed"))
+    assert "lastFailure" not in world.status(MODEL, "seed")
+    warning = WarningEvent("FailedScheduling", "pod has unbound immediate PersistentVolumeClaims", AT)
+    world.warnings = {pod["metadata"]["uid"]: (warning,)}
+    world.reconcile(Ref(MODEL, NAMESPACE, "seed"))
+    failure = world.status(MODEL, "seed")["lastFailure"]
+    assert failure["reason"] == Reason.VOLUME_MISSING
+    assert "storage class" in failure["message"]
 
 
 @pytest.mark.parametrize(("status", "reason", "said"), STUCK_PODS)
