@@ -55,9 +55,12 @@ class Observed:
     """What the shell knows at one moment. A missing object means "not seen", never "does not exist"."""
 
     children: tuple[Object, ...] = ()
-    """Objects with this resource's owner labels, of every kind but Pod: Jobs, claims, Deployments, Services, routes."""
+    """Objects with this resource's owner labels, of every kind but Pod: Jobs, claims, Deployments, Services, routes.
+
+    Jobs come without their pod template, which can never change.
+    """
     pods: tuple[Object, ...] = ()
-    """Pods with this resource's owner labels."""
+    """Pods with this resource's owner labels; of their spec, `volumes` and `nodeName`."""
     references: Mapping[Ref, Object] = field(default_factory=dict)
     """Those of `Controller.references` that were seen."""
     referrers: tuple[Object, ...] = ()

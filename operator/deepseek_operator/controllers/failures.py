@@ -117,6 +117,7 @@ def _container_failure(pod: Object, container: Object) -> Iterator[Failure]:
     name = pod["metadata"]["name"]
     waiting: dict[str, Any] = (container.get("state") or {}).get("waiting") or {}
     said = waiting.get("message") or waiting.get("reason", "")
+    said = said.rpartition("ErrImagePull: ")[2]  # the kubelet says it now with, now without "Back-off pulling image"
     if waiting.get("reason") in _PULL:
         image = container.get("image", "")
         yield Failure(Reason.IMAGE_PULL_FAILED, f"pod {name} cannot get image {image}: {said}", _created(pod), name)

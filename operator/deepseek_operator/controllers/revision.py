@@ -7,7 +7,7 @@ from deepseek_runtime.wire.serve import ServeConfig
 
 from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, DeepSeekModelStatus
 from deepseek_operator.api.inferenceservice import InferenceServiceSpec, ServedModel
-from deepseek_operator.api.names import MODEL, Condition, Reason
+from deepseek_operator.api.names import MODEL, Annotation, Condition, Reason
 from deepseek_operator.controllers.conditions import Verdict, holds, pending, stalled
 from deepseek_operator.controllers.decision import Object, Observed, Ref
 from deepseek_operator.controllers.model_works import one_node
@@ -65,33 +65,33 @@ def target(namespace: str, spec: InferenceServiceSpec, observed: Observed) -> tu
     return holds(Condition.MODEL_READY, Reason.READY, f"{wanted} of {name}, digest {artifact.digest[:12]}."), found
 
 
-def running(deployment: Object | None, stable: ServedModel | None) -> Revision | None:
-    """What the Deployment's template says, so that it can be kept while nothing new is ready."""
+def running(deployment: Object | None) -> Revision | None:
+    """What a Deployment runs, so that it can be kept while nothing new is ready; None where it was edited by hand."""
     if deployment is None:
         return None
     template = deployment["spec"]["template"]["spec"]
-    serve = _serve_config(template)
+    annotations = deployment["metadata"].get("annotations") or {}
     claims = [
         volume["persistentVolumeClaim"]["claimName"]
         for volume in template.get("volumes") or ()
         if "persistentVolumeClaim" in volume
     ]
-    if serve is None or serve.model_digest is None or serve.context_length is None or len(claims) != 1:
+    try:
+        served = ServedModel.model_validate_json(annotations.get(Annotation.SERVING, ""))
+        serve = ServeConfig.model_validate_json(_environment(template).get(SERVE_ENVIRONMENT, ""))
+    except ValueError:  # put right once the model is ready
         return None
-    if stable is None or stable.digest != serve.model_digest:
-        return None  # nothing says which model it was; it runs on, unchanged
-    return Revision(stable, claims[0], serve.context_length, serve.tensor_parallel, "affinity" in template)
+    if serve.model_digest != served.digest or serve.context_length is None or len(claims) != 1:
+        return None
+    return Revision(served, claims[0], serve.context_length, serve.tensor_parallel, "affinity" in template)
 
 
-def _serve_config(template: Object) -> ServeConfig | None:
-    for container in template.get("containers") or ():
-        for variable in container.get("env") or ():
-            if variable["name"] == SERVE_ENVIRONMENT:
-                try:
-                    return ServeConfig.model_validate_json(variable.get("value", ""))
-                except ValueError:  # edited by hand: it is put right once the model is ready
-                    return None
-    return None
+def _environment(template: Object) -> dict[str, str]:
+    return {
+        variable["name"]: variable.get("value", "")
+        for container in template.get("containers") or ()
+        for variable in container.get("env") or ()
+    }
 
 
 def _waiting(happened: str) -> Verdict:

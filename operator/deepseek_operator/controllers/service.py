@@ -90,7 +90,7 @@ class ServiceController:
 def _offer(owner: Owner, spec: InferenceServiceSpec, previous: InferenceServiceStatus, observed: Observed) -> Offer:
     model, found = target(owner.namespace, spec, observed)
     seen = observed.child("Deployment", owner.name)
-    wanted = found or running(seen, previous.serving)
+    wanted = found or running(seen)
     proven = seen is not None and wanted is not None and _runs(seen, wanted)
     pods = rollout(seen, spec.replicas, proven=proven, previous=previous, observed=observed)
     # Until all pods run the new revision, what is proven is the one before; the first is named before its pods are
@@ -102,7 +102,7 @@ def _offer(owner: Owner, spec: InferenceServiceSpec, previous: InferenceServiceS
 
 def _runs(seen: Object, wanted: Revision) -> bool:
     """Whether a Deployment's template is of this revision."""
-    current = running(seen, wanted.served)
+    current = running(seen)
     return current is not None and (current.claim, current.served.digest) == (wanted.claim, wanted.served.digest)
 
 
@@ -139,7 +139,7 @@ def _children(
         digest=answers.digest,
     )
     return (
-        Child(deployment(owner, spec, serve, wanted.claim, image, one_node=wanted.one_node)),
+        Child(deployment(owner, spec, serve, wanted.served, wanted.claim, image, one_node=wanted.one_node)),
         Child(service(owner)),
         Child(route(owner, document, settings.namespace)),
     )

@@ -3,8 +3,8 @@
 from deepseek_runtime.wire.paths import ARTIFACT, ENGINE_PORT, MODEL, SERVE_ENVIRONMENT, STATUS_PORT
 from deepseek_runtime.wire.serve import ServeConfig
 
-from deepseek_operator.api.inferenceservice import InferenceServiceSpec
-from deepseek_operator.api.names import Label
+from deepseek_operator.api.inferenceservice import InferenceServiceSpec, ServedModel
+from deepseek_operator.api.names import Annotation, Label
 from deepseek_operator.desired.labels import Manifest, Owner
 from deepseek_operator.desired.pod import Container, Image, Mount, pod_spec, sharing_labels, threads
 
@@ -21,7 +21,14 @@ def selector(owner: Owner) -> dict[str, str]:
 
 
 def deployment(
-    owner: Owner, spec: InferenceServiceSpec, serve: ServeConfig, claim: str, image: Image, *, one_node: bool
+    owner: Owner,
+    spec: InferenceServiceSpec,
+    serve: ServeConfig,
+    served: ServedModel,
+    claim: str,
+    image: Image,
+    *,
+    one_node: bool,
 ) -> Manifest:
     """New pods come up before old ones go. `one_node`: the claim is ReadWriteOnce, all its pods share a node."""
     processes = serve.tensor_parallel
@@ -41,10 +48,12 @@ def deployment(
         more=_PROBES,
     )
     shares = claim if one_node else None
+    metadata = owner.metadata(owner.name, owner.labels(CONTAINER))
+    metadata["annotations"] = {Annotation.SERVING: served.model_dump_json(by_alias=True, exclude_none=True)}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": owner.metadata(owner.name, owner.labels(CONTAINER)),
+        "metadata": metadata,
         "spec": {
             "replicas": spec.replicas,
             "revisionHistoryLimit": 2,

@@ -218,6 +218,9 @@ class World:
         changed = any(seen.get(key) != obj.get(key) for key in ("spec", "data"))
         labels = obj["metadata"].get("labels", {})
         changed = changed or seen["metadata"].get("labels", {}) != labels
+        annotations = obj["metadata"].get("annotations", {})
+        if seen["metadata"].get("annotations", {}) != annotations:
+            changed, seen["metadata"]["annotations"] = True, annotations
         if changed:
             seen["metadata"]["generation"] += 1
             seen["metadata"]["labels"] = labels
