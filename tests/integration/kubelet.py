@@ -46,7 +46,8 @@ class Kubelet:
         return {"phase": "Running", "podIP": "127.0.0.1", "conditions": ready, "containerStatuses": [state]}
 
     def _set(self, path: str, status: Object) -> None:
-        self._api.request("PATCH", f"{path}/status", {"status": status}, MERGE).ok()
+        answer = self._api.request("PATCH", f"{path}/status", {"status": status}, MERGE)
+        assert answer.code in {200, 404}, answer.message  # 404: it went in this very moment
 
 
 def _environment(pod: Object) -> dict[str, str]:
