@@ -14,9 +14,11 @@ from deepseek_runtime.serve.engine import Delta, Engine, Request
 from deepseek_runtime.serve.engine_thread import Loaded
 from deepseek_runtime.serve.metrics import Metrics
 from deepseek_runtime.serve.plan import Plan
+from deepseek_runtime.serve.rank import meet
 from deepseek_runtime.serve.sampler import SamplingParams
 from deepseek_runtime.serve.scheduler import Scheduler
-from deepseek_runtime.serve.tensor_parallel import Team
+from deepseek_runtime.serve.shard import Shard
+from deepseek_runtime.serve.team import Team
 from deepseek_runtime.serve.tokenizer import Tokenizer
 from deepseek_runtime.weights import manifest
 from deepseek_runtime.weights.load import load_config
@@ -38,7 +40,9 @@ def load(config: ServeConfig, team: Team, metrics: Metrics, reporter: Reporter, 
     if config.model_digest is not None:
         manifest.verify(directory, config.model_digest, reporter)
     runners.check(config)
-    shard = team.start()
+    reporter.update("meeting ranks", unit="ranks", done=0, total=config.tensor_parallel)
+    rendezvous = team.admit()
+    shard = Shard() if rendezvous is None else meet(0, config.tensor_parallel, rendezvous)
     runner = runners.start(
         config, shard, lambda done, total: reporter.update("reading weights", unit="layers", done=done, total=total)
     )

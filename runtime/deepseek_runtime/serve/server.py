@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deepseek_runtime.job.errors import JobError
 from deepseek_runtime.job.failures import explain
+from deepseek_runtime.serve.team import Team
 from deepseek_runtime.wire.exit_codes import ExitCode
 from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT, TERMINATION_LOG
 from deepseek_runtime.wire.result import JobResult, encode
@@ -26,10 +27,12 @@ def main(config: ServeConfig, *, termination_log: Path = Path(TERMINATION_LOG)) 
     logging.basicConfig(
         stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, force=True
     )
-    from deepseek_runtime.serve import service  # loads torch, which reads the environment
-
+    team = Team(config)
     try:
-        clean = asyncio.run(service.run(config))
+        team.start()
+        from deepseek_runtime.serve import service  # loads torch, which reads the environment
+
+        clean = asyncio.run(service.run(config, team))
     except Exception as error:  # noqa: BLE001 whatever ends the engine ends in its exit code and message
         failure = explain(error, Path(config.model))
         if type(failure) is JobError and failure is not error:

@@ -7,13 +7,12 @@ from typing import Any
 
 from aiohttp import web
 
-from deepseek_runtime.job.errors import JobError
 from deepseek_runtime.job.status_server import StatusServer
 from deepseek_runtime.serve import loading
 from deepseek_runtime.serve.engine_thread import EngineThread
 from deepseek_runtime.serve.http_api import HttpApi
 from deepseek_runtime.serve.metrics import Metrics
-from deepseek_runtime.serve.tensor_parallel import Team
+from deepseek_runtime.serve.team import Team
 from deepseek_runtime.wire.serve import ServeConfig
 
 LOG = logging.getLogger(__name__)
@@ -21,41 +20,46 @@ LOG = logging.getLogger(__name__)
 DRAIN_SECONDS = 20.0
 """How long running requests may take to finish after SIGTERM."""
 
+HANG_UP_SECONDS = 0.2
+"""How long connections may take to close after that, or after a failure."""
+
 STOP_SECONDS = 5.0
 """How long the engine's thread may take to end its last step."""
 
 
-async def run(config: ServeConfig) -> bool:
-    """Serve until SIGTERM or SIGINT; whether every thread and process has ended. Raises what ended the engine."""
+async def run(config: ServeConfig, team: Team) -> bool:
+    """Serve until SIGTERM or SIGINT; whether every thread and process has ended. Raises what ended the engine.
+
+    `team` has been started, so that its processes loaded torch meanwhile.
+    """
     loop = asyncio.get_running_loop()
     told: asyncio.Future[None] = loop.create_future()
-    rank_failed: asyncio.Future[None] = loop.create_future()
 
     def tell() -> None:
         if not told.done():
             told.set_result(None)
 
-    def fail(error: JobError) -> None:
-        loop.call_soon_threadsafe(rank_failed.set_exception, error)
-
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, tell)
     metrics = Metrics(config.served_name)
-    team = Team(config, fail)
     with StatusServer("", config.credential, config.status_port) as status:
         status.register(metrics.registry)
         thread = EngineThread(lambda beat: loading.load(config, team, metrics, status, beat))
         api = HttpApi(config, thread, metrics)
-        runner = web.AppRunner(api.app(), handler_cancellation=True, access_log=None)
+        runner = web.AppRunner(api.app(), handler_cancellation=True, access_log=None, shutdown_timeout=HANG_UP_SECONDS)
         await runner.setup()
-        # Without a credential anybody could ask: then only this machine can.
-        await web.TCPSite(runner, None if config.credential else "127.0.0.1", config.port).start()
-        LOG.info("engine starting: owner=%s model=%s port=%d", config.owner, config.served_name, config.port)
-        thread.start()
-        await _until_told(told, asyncio.wrap_future(thread.ended), rank_failed, config.tensor_parallel)
-        LOG.info("engine stopping: active_requests=%d", api.active)
-        await api.drain(DRAIN_SECONDS)
-        await runner.cleanup()
+        try:
+            # Without a credential anybody could ask: then only this machine can.
+            await web.TCPSite(runner, None if config.credential else "127.0.0.1", config.port).start()
+            LOG.info("engine starting: owner=%s model=%s port=%d", config.owner, config.served_name, config.port)
+            thread.start()
+            await _until_told(
+                told, asyncio.wrap_future(thread.ended), asyncio.wrap_future(team.failed), config.tensor_parallel
+            )
+            LOG.info("engine stopping: active_requests=%d", api.active)
+            await api.drain(DRAIN_SECONDS)
+        finally:
+            await runner.cleanup()
         clean = await asyncio.to_thread(thread.stop, STOP_SECONDS)
         if clean:
             await asyncio.to_thread(team.stop)

@@ -1,0 +1,99 @@
+"""Splitting a model over ranks changes no token; ranks are threads here, their sums are made at a barrier."""
+
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+import torch
+from deepseek_runtime.job.errors import ConfigurationError
+from deepseek_runtime.serve import runner as runners
+from deepseek_runtime.serve.cache import BLOCK_SIZE
+from deepseek_runtime.serve.engine import Engine, Request
+from deepseek_runtime.serve.metrics import Metrics
+from deepseek_runtime.serve.plan import Plan
+from deepseek_runtime.serve.sampler import SamplingParams
+from deepseek_runtime.serve.scheduler import Scheduler
+from deepseek_runtime.serve.shard import Shard
+from deepseek_runtime.serve.weights import check_supported
+from deepseek_runtime.weights.load import load_config
+
+from tests.unit.serve.conftest import Model
+from tests.unit.serve.models import VOCABULARY, greedy
+
+
+class Meeting:
+    """Collectives of threads."""
+
+    def __init__(self, world: int) -> None:
+        self.barrier = threading.Barrier(world)
+        self.parts: list[torch.Tensor | None] = [None] * world
+
+    def exchange(self, rank: int, x: torch.Tensor) -> list[torch.Tensor]:
+        self.parts[rank] = x.clone()
+        self.barrier.wait(timeout=30)
+        parts = [part for part in self.parts if part is not None]
+        self.barrier.wait(timeout=30)
+        return parts
+
+
+@dataclass(frozen=True)
+class ThreadShard(Shard):
+    meeting: Meeting = None  # type: ignore[assignment]
+
+    def all_reduce(self, x: torch.Tensor) -> torch.Tensor:
+        return x.copy_(torch.stack(self.meeting.exchange(self.rank, x)).sum(0))
+
+    def all_gather(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat(self.meeting.exchange(self.rank, x), -1)
+
+
+@pytest.mark.parametrize(("name", "world"), [("v3", 2), ("v2", 2), ("llama", 2), ("llama", 4), ("v3", 4)])
+def test_tokens_are_those_of_the_whole_model(models: Callable[[str], Model], name: str, world: int) -> None:
+    """llama on four ranks has more ranks than key-value heads."""
+    model = models(name)
+    meeting = Meeting(world)
+    config = model.config(tensor_parallel=world, context_length=256)
+    ranks = [runners.start(config, ThreadShard(rank, world, meeting), lambda d, t: None) for rank in range(world)]
+    with ThreadPoolExecutor(world) as pool:
+
+        def forward(plan: Plan) -> torch.Tensor:
+            answers = [pool.submit(rank.forward, plan, lambda: None) for rank in ranks]
+            logits = [answer.result() for answer in answers]
+            assert all(torch.equal(logits[0], other) for other in logits)
+            return logits[0]
+
+        scheduler = Scheduler(runners.blocks(config), BLOCK_SIZE, 8, 64)
+        engine = Engine(scheduler, forward, model.tokenizer, Metrics("tiny"))
+        rnd = random.Random(5)
+        requests = [
+            Request([rnd.randrange(2, VOCABULARY) for _ in range(n)], 12, SamplingParams(temperature=0),
+                    lambda delta: None, ignore_end=True)
+            for n in (1, 30, 75)
+        ]  # fmt: skip
+        for request in requests:
+            engine.add(request)
+        while engine.step():
+            pass
+    for request in requests:
+        assert request.output == greedy(model.reference, request.prompt, 12)
+
+
+@pytest.mark.parametrize(("name", "world"), [("v3", 3), ("llama", 8), ("v3", 8)])
+def test_heads_that_do_not_divide_are_refused_with_the_numbers_that_do(
+    models: Callable[[str], Model], name: str, world: int
+) -> None:
+    with pytest.raises(ConfigurationError, match="one of 1, 2, 4") as refused:
+        check_supported(load_config(models(name).directory), world, torch.device("cpu"))
+    assert refused.value.reason == "HeadsNotDivisible"
+    assert refused.value.code == 64
+
+
+@pytest.mark.parametrize(("size", "world"), [(96, 2), (32, 4), (33, 2), (7, 3), (1408, 6), (16, 3)])
+def test_bounds_cover_everything_once(size: int, world: int) -> None:
+    bounds = [Shard(rank, world).bounds(size) for rank in range(world)]
+    assert [first for first, _ in bounds] == [0] + [last for _, last in bounds[:-1]]
+    assert bounds[-1][1] == size
+    assert all(last > first for first, last in bounds)
