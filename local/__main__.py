@@ -33,6 +33,15 @@ def parser() -> argparse.ArgumentParser:
         tool.add_argument("arguments", nargs=argparse.REMAINDER)
     needs = commands.add_parser("prerequisites", help="say what the machine lacks")
     needs.add_argument("--install", action="store_true", help="install it with apt-get (Debian, Ubuntu; root)")
+    images = commands.add_parser("build-images", help="build the operator's, the gateway's and the runtime's image")
+    images.add_argument(
+        "--only", action="append", choices=["operator", "gateway", "runtime"], help="build this one (may be repeated)"
+    )
+    images.add_argument(
+        "--flavour", choices=["cpu", "cuda"], default="cpu", help="of the runtime's image (default: cpu)"
+    )
+    load = commands.add_parser("load-image", help="put built images or image archives into the cluster")
+    load.add_argument("names", nargs="+", metavar="NAME")
     return top
 
 
@@ -66,6 +75,14 @@ def main(words: list[str]) -> int:
             from local.prerequisites import report
 
             return report(arguments.install)
+        case "build-images":
+            from local.images.build import build_images
+
+            build_images(arguments.only, arguments.flavour)
+        case "load-image":
+            from local.images.load import load_images
+
+            load_images(cluster, arguments.names)
     return 0
 
 

@@ -26,21 +26,29 @@ def tar(files: Mapping[str, bytes], mode: int = 0o644) -> bytes:
     return out.getvalue()
 
 
+def _described(kind: str, data: bytes) -> dict[str, Any]:
+    return {"mediaType": _OCI + kind, "digest": digest(data), "size": len(data)}
+
+
+def _manifest(config: bytes, layers: Sequence[bytes]) -> bytes:
+    content = {
+        "schemaVersion": 2,
+        "mediaType": _OCI + "manifest.v1+json",
+        "config": _described("config.v1+json", config),
+        "layers": [_described("layer.v1.tar", layer) for layer in layers],
+    }
+    return json.dumps(content).encode()
+
+
+def manifest_digest(config: bytes, layers: Sequence[bytes]) -> str:
+    """The digest under which a store that has this image knows it."""
+    return digest(_manifest(config, layers))
+
+
 def write(name: str, config: bytes, layers: Sequence[bytes]) -> bytes:
     """An archive of one image; `config` names as many diff_ids as there are layers."""
-
-    def described(kind: str, data: bytes) -> dict[str, Any]:
-        return {"mediaType": _OCI + kind, "digest": digest(data), "size": len(data)}
-
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": _OCI + "manifest.v1+json",
-            "config": described("config.v1+json", config),
-            "layers": [described("layer.v1.tar", layer) for layer in layers],
-        }
-    ).encode()
-    listed = described("manifest.v1+json", manifest) | {"annotations": {"io.containerd.image.name": name}}
+    manifest = _manifest(config, layers)
+    listed = _described("manifest.v1+json", manifest) | {"annotations": {"io.containerd.image.name": name}}
     files = {
         "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
         "index.json": json.dumps({"schemaVersion": 2, "manifests": [listed]}).encode(),

@@ -33,7 +33,7 @@ def output(
             f"{words[0]} is not installed: run `python3 -m local prerequisites --install`"
         ) from None
     except subprocess.CalledProcessError as error:
-        said = (error.stderr or error.stdout or b"").decode(errors="replace").strip()
+        said = (error.stdout[-2000:] + error.stderr).decode(errors="replace").strip()
         raise LocalClusterError(f"`{' '.join(words)}` ended with status {error.returncode}: {said[-2000:]}") from None
     return done.stdout.decode(errors="replace")
 

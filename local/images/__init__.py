@@ -1,0 +1,1 @@
+"""The project's images: building them, and putting them into the cluster without a registry."""
