@@ -7,6 +7,8 @@ from deepseek_operator.controllers.decision import Object
 
 T = TypeVar("T")
 
+_ATOMIC = {"selector", "matchLabels", "nodeSelector"}
+
 _LIST_KEYS = {
     "containers": "name",
     "env": "name",
@@ -41,7 +43,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 def apply(live: Any, before: Any, wanted: Any, key: str = "") -> Any:
     """`before` is what the same manager applied last: what it no longer wants goes, what others added stays."""
-    if isinstance(wanted, dict):
+    if isinstance(wanted, dict) and key not in _ATOMIC:
         live, before = (value if isinstance(value, dict) else {} for value in (live, before))
         merged = {name: value for name, value in live.items() if name in wanted or name not in before}
         for name, value in wanted.items():

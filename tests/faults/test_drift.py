@@ -91,6 +91,20 @@ def test_every_edit_of_every_applied_field_is_repaired_at_once() -> None:
     virtual_time.run(run())
 
 
+def test_a_label_more_in_a_selector_is_taken_out() -> None:
+    async def run() -> None:
+        log = Log()
+        world, process = await life(log)
+        ref = next(ref for ref in world.objects if ref.kind == "Service")
+        good = world.objects[ref]["spec"]["selector"]
+        world.patch(ref, {"spec": {"selector": {"more": "narrow"}}})
+        await asyncio.sleep(_REPAIR)
+        assert world.objects[ref]["spec"]["selector"] == good
+        await assert_good_end(world, log, process)
+
+    virtual_time.run(run())
+
+
 def test_what_others_own_stays() -> None:
     async def run() -> None:
         log = Log()

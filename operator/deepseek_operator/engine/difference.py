@@ -1,8 +1,8 @@
 """Whether an object is as desired, after the API server has filled in its defaults.
 
-Of a map only the keys that are desired count, for others may own the rest; selectors count as a whole, for one label more
-selects other things. Of a list everything counts: an element too many is a change too. Three lists are shared by several
-writers and need only contain what is desired.
+Of a map only the keys that are desired count, for others may own the rest; selectors count as a whole, for one label
+more selects other things. Of a list everything counts: an element too many is a change too. Three lists are shared by
+several writers and need only contain what is desired.
 """
 
 from collections.abc import Iterator

@@ -10,11 +10,11 @@ from deepseek_operator.api.names import Label
 from deepseek_operator.controllers.decision import Controller, Object, Observed, Ref, Unreachable
 from deepseek_operator.controllers.decision import Warning as ChildWarning
 from deepseek_operator.engine import attention
+from deepseek_operator.engine.slim import slim
 
 log = logging.getLogger(__name__)
 
 _TOMBSTONES: Final = 4096
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class Store:
@@ -57,7 +57,7 @@ class Store:
 
     def put(self, obj: Object) -> None:
         """Take in an object from a watch or from the answer to a write; older copies are ignored."""
-        new = _slim(obj)
+        new = slim(obj)
         ref, meta = Ref.of(new), new["metadata"]
         old = self._objects.get(ref)
         if _version(new) <= max(self._gone.get(meta["uid"], 0), _version(old) if old is not None else 0):
@@ -211,13 +211,6 @@ class Store:
 
 def _sorted(refs: Iterable[Ref]) -> list[Ref]:
     return sorted(refs, key=lambda ref: (ref.kind, ref.namespace, ref.name))
-
-
-def _slim(obj: Object) -> Object:
-    meta = {key: value for key, value in obj["metadata"].items() if key not in {"managedFields", "selfLink"}}
-    if _LAST_APPLIED in (annotations := meta.get("annotations") or {}):
-        meta["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
-    return {**obj, "metadata": meta}
 
 
 def _version(obj: Object) -> int:
