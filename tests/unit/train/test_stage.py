@@ -38,6 +38,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(stage.__file__).parents[2]))
 
 
+@pytest.mark.timeout(300)  # processes that import torch, on a machine with other work
 def test_interrupted_and_resumed_on_two_processes_it_learns_what_one_does(job: TrainJob, tmp_path: Path) -> None:
     """SIGTERM ends it with a checkpoint; the next pod finishes and seals, with the losses of a run in one go."""
     job = job.model_copy(update={"steps": STEPS})
@@ -71,6 +72,7 @@ def test_interrupted_and_resumed_on_two_processes_it_learns_what_one_does(job: T
     assert json.loads((newest / "state.json").read_text())["losses"] == pytest.approx(losses_of(alone), rel=2e-4)
 
 
+@pytest.mark.timeout(300)  # processes that import torch, on a machine with other work
 def test_a_killed_process_ends_the_group_with_its_signal(seed_model: Path, text: Path, tmp_path: Path) -> None:
     job = make_job(seed_model, text, tmp_path / "output", steps=100_000)
     victims: list[int] = []
