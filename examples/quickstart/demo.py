@@ -21,6 +21,7 @@ from examples.quickstart.report import table
 HERE = Path(__file__).resolve().parent
 OPERATOR_NAMESPACE = "deepseek-system"
 NAMESPACE = "quickstart"
+WORKLOADS = {"operator": "deployment/deepseek-operator", "gateway": "statefulset/deepseek-gateway"}
 PACKAGES = ("debian-handbook", "fortunes")
 TEXT = ROOT / "build" / "quickstart"
 LOGS = ROOT / "build" / "logs"
@@ -87,13 +88,17 @@ def install(phases: Phases) -> None:
     with phases("cluster up"):
         run(*LOCAL, "up")
     with phases("images loaded"):
-        run(*LOCAL, "load-image")
+        together(screen, loading=[*LOCAL, "load-image", *WORKLOADS, "runtime"])
     with phases("operator installed"):
+        there = kubectl("get", "deployment,statefulset", "-n", OPERATOR_NAMESPACE, "-o", "name")
         run(
             *LOCAL, "helm", "upgrade", "--install", "deepseek", str(ROOT / "charts" / "deepseek-operator"),
             "--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--values", str(ROOT / "local" / "values.yaml"),
-            "--wait", "--timeout", "3m",
         )  # fmt: skip
+        for name, workload in WORKLOADS.items():
+            if workload.split("/")[1] in there and f"loaded localhost/deepseek-{name}:" in _log("loading"):
+                kubectl("rollout", "restart", workload, "-n", OPERATOR_NAMESPACE)  # the same tag, other content
+            kubectl("rollout", "status", workload, "-n", OPERATOR_NAMESPACE, "--timeout=120s")
 
 
 def prepare_text() -> None:
