@@ -23,6 +23,8 @@ def build_images(only: Collection[str] | None, flavour: str) -> None:
     with locked(places.cache() / "images" / "lock", "another build of images"), tempfile.TemporaryDirectory() as work:
         arguments = pip_settings.write(Path(work))
         if not by_docker:
+            # what a build that failed or was killed left: its files can be the size of torch
+            storage.buildah("rm", "--all")
             arguments += ["--build-arg", f"BASE={base()}"]
         for recipe in RECIPES:
             if only and recipe.key not in only:
