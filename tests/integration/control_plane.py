@@ -112,6 +112,15 @@ class ControlPlane:
         assert done.returncode == 0, f"{program} {' '.join(arguments)}: {done.stderr or done.stdout}"
         return done.stdout
 
+    def token(self, account: str, audience: str | None = None) -> str:
+        """A bearer token of a ServiceAccount (`namespace:name`)."""
+        namespace, name = account.split(":")
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+        spec = {"audiences": [audience]} if audience else {}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        text: str = self.api.request("POST", path, body).ok()["status"]["token"]
+        return text
+
     def write_kubeconfig(self, user: str, token: str) -> Path:
         """A kubeconfig of somebody with a bearer token."""
         cluster = {"server": self.url, "certificate-authority": str(self.directory / "pki" / "apiserver.crt")}

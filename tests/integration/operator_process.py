@@ -1,6 +1,5 @@
 """The operator as a process, with the ServiceAccount that the chart gave it, and what the audit log says of it."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,31 +8,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from tests.integration.audit import Request, requests
 from tests.integration.conftest import OPERATOR, RELEASE_NAMESPACE
 from tests.integration.control_plane import ControlPlane, free_port
 
 ROOT = Path(__file__).parents[2]
-WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request as the API server audited it."""
-
-    verb: str
-    group: str
-    resource: str
-    namespace: str
-    name: str
-    code: int
-
-    @property
-    def write(self) -> bool:
-        """Whether it changed something, other than the lease that is renewed all the time."""
-        return self.verb in WRITES and self.resource != "leases"
 
 
 def wait(what: str, reached: Callable[[], bool], seconds: float) -> None:
@@ -48,9 +29,7 @@ class OperatorProcess:
     """Started and stopped by hand; a stop is a SIGTERM and must end well."""
 
     def __init__(self, plane: ControlPlane, directory: Path) -> None:
-        accounts = f"/api/v1/namespaces/{RELEASE_NAMESPACE}/serviceaccounts/deepseek-operator/token"
-        token = plane.api.request("POST", accounts, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"})
-        kubeconfig = plane.write_kubeconfig("operator", token.ok()["status"]["token"])
+        kubeconfig = plane.write_kubeconfig("operator", plane.token(OPERATOR))
         self._audit_log = plane.audit_log
         self._log = directory / "operator.log"
         self._health = free_port()
@@ -94,9 +73,7 @@ class OperatorProcess:
 
     def requests(self, since: int = 0) -> list[Request]:
         """Its requests, from a position in the audit log on."""
-        with self._audit_log.open() as log:
-            log.seek(since)
-            return [_request(json.loads(line)) for line in log if OPERATOR in line and line.endswith("\n")]
+        return requests(self._audit_log, OPERATOR, since)
 
     def position(self) -> int:
         """The end of the audit log."""
@@ -123,19 +100,3 @@ class OperatorProcess:
             return False
         except OSError:
             return False
-
-
-def _request(entry: dict[str, object]) -> Request:
-    subject = entry.get("objectRef") or {}
-    answer = entry.get("responseStatus") or {}
-    assert isinstance(subject, dict)
-    assert isinstance(answer, dict)
-    resource = "/".join(part for part in (subject.get("resource", ""), subject.get("subresource", "")) if part)
-    return Request(
-        verb=str(entry["verb"]),
-        group=str(subject.get("apiGroup", "")),
-        resource=resource,
-        namespace=str(subject.get("namespace", "")),
-        name=str(subject.get("name", "")),
-        code=int(answer.get("code", 0)),
-    )

@@ -9,7 +9,7 @@ import pytest
 from deepseek_operator.api.names import API_VERSION, MODEL, PLURALS, SERVICE
 from deepseek_operator.api.permissions import OPERATOR_NAMESPACE, OPERATOR_TENANTS
 
-from tests.integration.api import Api, path
+from tests.integration.api import MERGE, Api, path
 from tests.integration.conftest import RELEASE_NAMESPACE, installed
 from tests.integration.control_plane import ControlPlane
 from tests.integration.kubelet import Kubelet
@@ -153,14 +153,13 @@ def test_a_restart_writes_nothing_and_ends_well(life: Life) -> None:
 def test_what_somebody_changed_by_hand_is_repaired(group: str, plural: str, patch: Object, life: Life) -> None:
     place = life.url(group, plural, "chat")
 
-    def wanted() -> Object:
-        obj = life.api.get(place).ok()
+    def wanted(obj: Object) -> Object:
         return {"spec": obj["spec"], "labels": obj["metadata"]["labels"]}
 
-    before = wanted()
-    life.api.request("PATCH", f"{place}?fieldManager=somebody", patch, "application/merge-patch+json").ok()
-    assert wanted() != before
-    wait("the repair", lambda: wanted() == before, 5)
+    before = wanted(life.api.get(place).ok())
+    edited = life.api.request("PATCH", f"{place}?fieldManager=somebody", patch, MERGE).ok()
+    assert wanted(edited) != before
+    wait("the repair", lambda: wanted(life.api.get(place).ok()) == before, 5)
 
 
 def test_a_deleted_child_is_made_again(life: Life) -> None:

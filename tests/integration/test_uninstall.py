@@ -27,9 +27,8 @@ async def test_models_are_let_go_with_the_hooks_own_rights(
     hooks = (*template, "--show-only", "templates/operator/uninstall.yaml")
     manifests = await asyncio.to_thread(subprocess.run, hooks, capture_output=True, text=True, check=True)
     control_plane.kubectl("apply", "-f", "-", text=manifests.stdout)
-    account = f"/api/v1/namespaces/{RELEASE_NAMESPACE}/serviceaccounts/deepseek-operator-uninstall/token"
-    token = api.request("POST", account, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}).ok()
-    monkeypatch.setenv("KUBECONFIG", str(control_plane.write_kubeconfig("uninstall", token["status"]["token"])))
+    token = control_plane.token(f"{RELEASE_NAMESPACE}:deepseek-operator-uninstall")
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.write_kubeconfig("uninstall", token)))
     connection = from_kubeconfig()
     assert connection is not None
     await run(connection, ())
