@@ -7,6 +7,7 @@ from deepseek_operator.api.inferenceservice import InferenceServiceSpec, Inferen
 from deepseek_operator.api.names import SERVICE, TRAINING
 from deepseek_operator.api.trainingrun import TrainingRunSpec, TrainingRunStatus
 from deepseek_operator.controllers.decision import Object, Observed
+from deepseek_operator.controllers.origin import BASE
 from deepseek_operator.controllers.resource import Seen, deleting, see
 
 Service = Seen[InferenceServiceSpec, InferenceServiceStatus]
@@ -54,7 +55,7 @@ def _service_settled(service: Service, model: str, current: Mapping[str, Artifac
     if spec is None:
         return False
     if serving is not None and serving.model == model:
-        kept = current.get(serving.variant or "base")
+        kept = current.get(serving.variant or BASE)
         if kept is None or kept.digest != serving.digest:
             return False
     # One that starts on this model has proven nothing yet, and its pods may be of an earlier volume.

@@ -11,11 +11,10 @@ from deepseek_operator.api.names import MODEL, Annotation, Condition, Reason
 from deepseek_operator.controllers.conditions import Verdict, holds, pending, stalled
 from deepseek_operator.controllers.decision import Object, Observed, Ref
 from deepseek_operator.controllers.model_works import one_node
+from deepseek_operator.controllers.origin import BASE
 from deepseek_operator.controllers.remedies import with_remedy
 from deepseek_operator.controllers.resource import see
 from deepseek_operator.controllers.sizing import context_length, service_problem
-
-BASE = "base"
 
 
 @dataclass(frozen=True, slots=True)

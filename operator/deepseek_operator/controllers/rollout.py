@@ -9,7 +9,6 @@ from deepseek_operator.controllers.conditions import Verdict, holds, pending, st
 from deepseek_operator.controllers.decision import Object, Observed
 from deepseek_operator.controllers.failures import Failure, creation_failure, pods_failure
 from deepseek_operator.controllers.remedies import REMEDIES
-from deepseek_operator.controllers.resource import deleting
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,6 @@ def _troubled(
     said = f"{ready} pods of the revision before still answer."
     engine = holds(Condition.ENGINE_READY, Reason.ROLLING_OUT, said)
     return Rollout(engine, replicas, ready, failure=failure, going_on=trouble)
-
-
-def selected(pods: tuple[Object, ...]) -> int:
-    """Pods there are, for the scale subresource."""
-    return sum(1 for pod in pods if not deleting(pod))
 
 
 def _late(deployment: Object) -> str | None:

@@ -112,8 +112,8 @@ class World:
             if ref.kind in CONTROLLERS and Ref.of(resource) in CONTROLLERS[ref.kind].references(obj)
         ]
         return Observed(
-            children=tuple(obj for obj in own if obj["kind"] != "Pod"),
-            pods=tuple(obj for obj in own if obj["kind"] == "Pod"),
+            children=tuple(_slim(obj) for obj in own if obj["kind"] != "Pod"),
+            pods=tuple(_slim(obj) for obj in own if obj["kind"] == "Pod"),
             references={ref: self.objects[ref] for ref in references if ref in self.objects},
             referrers=tuple(referrers),
             warnings=self.warnings,
@@ -342,6 +342,13 @@ def result_of(config: Job, image: str = "") -> JobResult:
     if isinstance(config, TrainJob):
         facts["training"] = Training(steps=config.steps, tokens=1, loss=2.5, seconds=60.0, tokens_per_second=900.0)
     return result.model_copy(update=facts)
+
+
+def _slim(obj: Object) -> Object:
+    """What the store keeps: Jobs without their template, of a pod's spec the volumes."""
+    if obj["kind"] == "Job":
+        return {**obj, "spec": {key: value for key, value in obj["spec"].items() if key != "template"}}
+    return {**obj, "spec": {"volumes": obj["spec"]["volumes"]}} if obj["kind"] == "Pod" else obj
 
 
 def _claim_at(job: Object, path: str) -> str:
