@@ -48,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
 def main(words: list[str]) -> int:
     """Runs one command and returns its exit status."""
     arguments = parser().parse_args(words)
+    # where Debian keeps what only root uses, and not every root's path leads
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     cluster = places.Cluster((arguments.state or places.default_state()).absolute())
     # each command loads what it needs: `kubectl` starts at once
     match arguments.command:

@@ -36,10 +36,7 @@ _PLUGINS = Need("the CNI plugins", "containernetworking-plugins")
 
 def missing(needs: Iterable[Need], which: Callable[[str], str | None] = shutil.which) -> list[Need]:
     """The needs that the machine does not meet."""
-    # Debian keeps these where only root looks
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-    find = (lambda name: shutil.which(name, path=path)) if which is shutil.which else which
-    return [need for need in needs if find(need.program) is None]
+    return [need for need in needs if which(need.program) is None]
 
 
 def packages(needs: Iterable[Need]) -> list[str]:
