@@ -14,7 +14,7 @@ def down(cluster: Cluster, purge: bool) -> None:
     if not cluster.state.exists():
         say(f"there is no cluster in {cluster.state}")
         return
-    with locked(cluster.state / "lock", "another command on this cluster"):
+    with locked(cluster.lock, "another command on this cluster"):
         with locked(MACHINE, "another cluster's start or end"):
             clear(cluster)
         if purge:

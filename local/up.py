@@ -35,7 +35,7 @@ def up(cluster: Cluster, gpus: int | None) -> None:
     """Returns when the cluster runs pods; harmless where it does already."""
     prerequisites.require_cluster()
     programs_built = build.built()
-    with locked(cluster.state / "lock", "another command on this cluster"):
+    with locked(cluster.lock, "another command on this cluster"):
         number = process.init(cluster)
         if number is None:
             number = _start(cluster, lambda: configuration.install(cluster, programs_built))
@@ -51,7 +51,7 @@ def up(cluster: Cluster, gpus: int | None) -> None:
 
 def _start(cluster: Cluster, install: Callable[[], None]) -> int:
     for name in ("log", "run", "volumes"):
-        (cluster.state / name).mkdir(exist_ok=True)
+        (cluster.state / name).mkdir(parents=True, exist_ok=True)
     with locked(MACHINE, "another cluster's start or end"):
         clear(cluster)
         prerequisites.require_state_place(cluster.state)

@@ -20,7 +20,7 @@ def load_images(cluster: Cluster, names: list[str]) -> None:
     """Loads each image by its name or short name, or from an archive that `docker save` or buildah wrote."""
     if process.init(cluster) is None:
         raise LocalClusterError(f"the cluster of {cluster.state} is not up: run `python3 -m local up`")
-    with locked(cluster.state / "lock", "another command on this cluster"):
+    with locked(cluster.lock, "another command on this cluster"):
         for name in names:
             if Path(name).is_file():
                 ctr(cluster, "images", "import", "--digests=false", Path(name).absolute())
