@@ -7,6 +7,9 @@ Decode = Callable[[Sequence[int]], str]
 
 REPLACEMENT = "\ufffd"
 
+PATIENCE = 16
+"""Tokens that wait for the end of a character; a character has four bytes, so more of them are no text at all."""
+
 
 class Detokenizer:
     """Decodes token by token; what the parts add up to is what all tokens together decode to.
@@ -24,18 +27,32 @@ class Detokenizer:
         """The text that is certain now: empty while a character is incomplete."""
         self._window.append(token)
         whole = self._decode(self._window)
-        if whole.endswith(REPLACEMENT):
+        if not whole.endswith(REPLACEMENT):
+            return self._show(len(self._window))
+        if len(self._window) - self._shown < PATIENCE:
             return ""
-        text = whole[len(self._decode(self._window[: self._shown])) :]
-        self._window = self._window[self._shown :]
-        self._shown = len(self._window)
-        return text
+        return self._show(self._settled(whole))
 
     def flush(self) -> str:
         """What is left at the end, incomplete characters as U+FFFD."""
-        text = self._decode(self._window)[len(self._decode(self._window[: self._shown])) :]
-        self._window, self._shown = [], 0
+        return self._show(len(self._window))
+
+    def _show(self, end: int) -> str:
+        """The text of the window's tokens up to `end` that was not shown; they stay as context for what follows."""
+        text = self._decode(self._window[:end])[len(self._decode(self._window[: self._shown])) :]
+        self._window, self._shown = self._window[self._shown :], end - self._shown
         return text
+
+    def _settled(self, whole: str) -> int:
+        """How many tokens have their final text though the last has not: what is decoded apart must be the same.
+
+        Without this, bytes that are no text would be decoded again from their beginning at every token.
+        """
+        for end in range(len(self._window) - 1, self._shown, -1):
+            rest = self._decode(self._window[end:])
+            if len(rest) > 1 and self._decode(self._window[:end]) + rest == whole:
+                return end
+        return self._shown
 
 
 class StopMatcher:

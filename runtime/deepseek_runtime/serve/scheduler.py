@@ -95,9 +95,9 @@ class Scheduler:
         counts: dict[Sequence, int] = {}
         preemptions = self.preemptions
         for sequence in list(self.running):
-            if sequence.pending == 1 and sequence in self.running and self._grow(sequence):
+            if sequence.pending == 1 and sequence.blocks and self._grow(sequence):
                 counts[sequence] = 1
-        counts = {sequence: 1 for sequence in counts if sequence in self.running}
+        counts = {sequence: 1 for sequence in counts if sequence.blocks}  # those that made no room
         left = self.token_budget - len(counts)
         for sequence in self.running:
             if sequence not in counts and left > 0:

@@ -1,8 +1,11 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
+from deepseek_runtime.job.reporter import Reporter
+from deepseek_runtime.quantize import int8
 from deepseek_runtime.serve import runner as runners
 from deepseek_runtime.serve.engine import Engine
 from deepseek_runtime.serve.metrics import Metrics
@@ -11,6 +14,8 @@ from deepseek_runtime.serve.scheduler import Scheduler
 from deepseek_runtime.serve.shard import Shard
 from deepseek_runtime.serve.tokenizer import Tokenizer
 from deepseek_runtime.weights.load import load_config, load_model
+from deepseek_runtime.wire.job import QuantizeJob
+from deepseek_runtime.wire.paths import ARTIFACT
 from deepseek_runtime.wire.serve import ServeConfig
 from transformers import PreTrainedModel
 
@@ -50,12 +55,27 @@ class Model:
         return Engine(scheduler, lambda plan: runner.forward(plan, lambda: None), self.tokenizer, Metrics("tiny"))
 
 
+def quantized(model: Model, output: Path) -> Model:
+    job = QuantizeJob(
+        identity="of-this-test",
+        owner="test",
+        input=str(model.directory),
+        input_digest=model.digest,
+        scheme="int8",
+        output=str(output),
+    )
+    result = int8.run(job, Mock(spec=Reporter))
+    return Model(output / ARTIFACT, result.artifact.digest)
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
     made: dict[str, Model] = {}
 
     def get(name: str) -> Model:
-        if name not in made:
+        if name.endswith("-int8"):
+            made.setdefault(name, quantized(get(name.removesuffix("-int8")), tmp_path_factory.mktemp(name)))
+        elif name not in made:
             directory = tmp_path_factory.mktemp(name)
             made[name] = Model(directory, make_model(name, directory))
         return made[name]

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 from deepseek_runtime.serve.detokenize import Detokenizer, StopMatcher
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,11 +9,26 @@ from tests.unit.serve.models import VOCABULARY, make_tokenizer
 TOKENIZER = make_tokenizer()
 
 
-@given(st.lists(st.integers(2, VOCABULARY - 1), max_size=30))
+@given(st.lists(st.integers(2, VOCABULARY - 1), max_size=80))
 def test_parts_add_up_to_the_whole_for_any_tokens(tokens: list[int]) -> None:
     detokenizer = Detokenizer(TOKENIZER.decode)
     parts = [detokenizer.push(token) for token in tokens]
     assert "".join(parts) + detokenizer.flush() == TOKENIZER.decode(tokens)
+
+
+def test_bytes_that_are_no_text_are_not_decoded_again_and_again() -> None:
+    decoded = 0
+
+    def decode(tokens: Sequence[int]) -> str:
+        nonlocal decoded
+        decoded += len(tokens)
+        return TOKENIZER.decode(list(tokens))
+
+    never_ends = TOKENIZER.token_to_id("\u00e4")  # the byte 0xE4 begins a character of three bytes
+    detokenizer = Detokenizer(decode)
+    parts = [detokenizer.push(never_ends) for _ in range(2000)]
+    assert "".join(parts) + detokenizer.flush() == TOKENIZER.decode([never_ends] * 2000)
+    assert decoded < 2000 * 100
 
 
 @given(st.text(max_size=20))

@@ -50,9 +50,12 @@ class ThreadShard(Shard):
         return torch.cat(self.meeting.exchange(self.rank, x), -1)
 
 
-@pytest.mark.parametrize(("name", "world"), [("v3", 2), ("v2", 2), ("llama", 2), ("llama", 4), ("v3", 4)])
+@pytest.mark.parametrize(
+    ("name", "world"),
+    [("v3", 2), ("v2", 2), ("llama", 2), ("llama", 4), ("v3", 4), ("v3-int8", 1), ("v3-int8", 2), ("llama-int8", 2)],
+)
 def test_tokens_are_those_of_the_whole_model(models: Callable[[str], Model], name: str, world: int) -> None:
-    """llama on four ranks has more ranks than key-value heads."""
+    """On four ranks llama has fewer key-value heads than ranks; int8 is compared with what loading it gives."""
     model = models(name)
     meeting = Meeting(world)
     config = model.config(tensor_parallel=world, context_length=256)
