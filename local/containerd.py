@@ -7,12 +7,14 @@ from local.programs import Argument
 
 def ctr(cluster: Cluster, *arguments: Argument, stdin: bytes | None = None) -> str:
     """Runs `ctr` in the namespace of Kubernetes' images and returns what it printed."""
-    return programs.output(["ctr", "--address", cluster.socket, "--namespace", "k8s.io", *arguments], stdin=stdin)
+    return programs.output(
+        ["ctr", "--address", cluster.socket, "--namespace", "k8s.io", *arguments], stdin=stdin, bound=True
+    )
 
 
 def answers(cluster: Cluster) -> bool:
     """Whether containerd runs."""
-    return programs.succeeds(["ctr", "--address", cluster.socket, "version"])
+    return programs.succeeds(["ctr", "--address", cluster.socket, "version"], bound=True)
 
 
 def images(cluster: Cluster) -> dict[str, str]:

@@ -17,13 +17,13 @@ def environment(cluster: Cluster) -> Mapping[str, str]:
 
 def kubectl(cluster: Cluster, *arguments: str) -> str:
     """Runs kubectl as the administrator and returns what it printed."""
-    return programs.output([cluster.program("kubectl"), *arguments], environment=environment(cluster))
+    return programs.output([cluster.program("kubectl"), *arguments], environment=environment(cluster), bound=True)
 
 
 def accepts(cluster: Cluster, *arguments: str) -> bool:
-    """Whether kubectl ends with status 0."""
+    """Whether kubectl ends with status 0, and soon: a node that dies answers nothing at all."""
     try:
-        kubectl(cluster, *arguments)
+        kubectl(cluster, "--request-timeout=20s", *arguments)
     except LocalClusterError:
         return False
     return True

@@ -28,6 +28,7 @@ CLUSTER = (
     Need("mount", "mount"),
     Need("openssl", "openssl"),
     Need("runc", "runc"),
+    Need("setpriv", "util-linux"),
     Need("unshare", "util-linux"),
 )
 IMAGES = (Need("buildah", "buildah"), Need("debootstrap", "debootstrap"))

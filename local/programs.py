@@ -9,6 +9,8 @@ from local.errors import LocalClusterError
 
 Argument = str | Path
 
+_BOUND = ("setpriv", "--pdeathsig", "KILL")
+
 
 def output(
     arguments: Sequence[Argument],
@@ -16,12 +18,16 @@ def output(
     stdin: bytes | None = None,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
+    bound: bool = False,
 ) -> str:
-    """Runs a program to its end and returns what it printed; any failure is a LocalClusterError."""
+    """Runs a program to its end and returns what it printed; any failure is a LocalClusterError.
+
+    A bound program is ended with this process, even if that is killed: it would go on to wait for a node that is gone.
+    """
     words = [str(word) for word in arguments]
     try:
         done = subprocess.run(
-            words,
+            [*_BOUND, *words] if bound else words,
             input=stdin if stdin is not None else b"",
             capture_output=True,
             check=True,
@@ -38,10 +44,10 @@ def output(
     return done.stdout.decode(errors="replace")
 
 
-def succeeds(arguments: Sequence[Argument], *, environment: Mapping[str, str] | None = None) -> bool:
+def succeeds(arguments: Sequence[Argument], *, bound: bool = False) -> bool:
     """Whether a program runs and ends with status 0."""
     try:
-        output(arguments, environment=environment)
+        output(arguments, bound=bound)
     except LocalClusterError:
         return False
     return True

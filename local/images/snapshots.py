@@ -51,7 +51,7 @@ def _place(cluster: Cluster, source: Path, name: str, parent: list[str]) -> None
     try:
         target = upper(ctr(cluster, "snapshots", "mounts", "unused", key))
         linked = source.stat().st_dev == target.stat().st_dev
-        programs.output(["cp", "--archive", *(["--link"] if linked else []), f"{source}/.", target])
+        programs.output(["cp", "--archive", *(["--link"] if linked else []), f"{source}/.", target], bound=True)
         # the builder's own root directory may be closed to others
         target.chmod(0o755)
         ctr(cluster, "snapshots", "commit", name, key)

@@ -39,7 +39,7 @@ class Image:
 
 def buildah(*arguments: Argument) -> str:
     """Runs buildah on the project's store; its mounts end with it."""
-    return programs.output(["unshare", "--mount", "buildah", *arguments], environment=environment())
+    return programs.output(["unshare", "--mount", "buildah", *arguments], environment=environment(), bound=True)
 
 
 def environment() -> dict[str, str]:
