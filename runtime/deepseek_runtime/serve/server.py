@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -27,6 +28,8 @@ def main(config: ServeConfig, *, termination_log: Path = Path(TERMINATION_LOG)) 
     logging.basicConfig(
         stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, force=True
     )
+    # The first process of a container ignores a signal that it does not handle, and loading torch takes seconds.
+    signal.signal(signal.SIGTERM, lambda number, frame: _leave(ExitCode.DONE))
     team = Team(config)
     try:
         team.start()
