@@ -50,7 +50,7 @@ def main(words: list[str]) -> int:
     arguments = parser().parse_args(words)
     # where Debian keeps what only root uses, and not every root's path leads
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    cluster = places.Cluster((arguments.state or places.default_state()).absolute())
+    cluster = places.Cluster((arguments.state or places.default_state()).resolve())
     # each command loads what it needs: `kubectl` starts at once
     match arguments.command:
         case "kubectl" | "helm":

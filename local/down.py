@@ -11,13 +11,10 @@ from local.progress import say
 def down(cluster: Cluster, purge: bool) -> None:
     """Ends every process of the node; a later `up` continues where it was, or begins anew after a purge."""
     prerequisites.require_root("python3 -m local down")
-    if not cluster.state.exists():
-        say(f"there is no cluster in {cluster.state}")
-        return
     with locked(cluster.lock, "another command on this cluster"):
         with locked(MACHINE, "another cluster's start or end"):
             clear(cluster)
-        if purge:
+        if purge and cluster.state.exists():
             shutil.rmtree(cluster.state)
     say("down, and its state removed" if purge else f"down; its state stays in {cluster.state}")
 
