@@ -20,7 +20,7 @@ from deepseek_runtime.wire.job import TrainJob
 from .conftest import Recorder, hyperparameters, make_job
 from .test_loop import losses_of, run
 
-STEPS = 60  # enough that they are not over before anybody sees the first
+STEPS = 400  # seconds of work on an idle machine: enough to be seen and stopped in the middle
 
 
 def workers(parent: int) -> list[int]:
@@ -41,8 +41,9 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(300)  # processes that import torch, on a machine with other work
 def test_interrupted_and_resumed_on_two_processes_it_learns_what_one_does(job: TrainJob, tmp_path: Path) -> None:
     """SIGTERM ends it with a checkpoint; the next pod finishes and seals, with the losses of a run in one go."""
-    job = job.model_copy(update={"steps": STEPS})
-    recorder = Recorder("loading", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    # a small rate keeps what rounding does to so many steps below the tolerance
+    job = job.model_copy(update={"steps": STEPS, "hyperparameters": hyperparameters(learning_rate=1e-4)})
+    recorder = Recorder("step", lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(errors.InterruptedError, match="checkpoint of step"):
         stage.run(job, recorder)
     checkpoints = Path(job.output, "checkpoints", "pretrain")
