@@ -55,7 +55,7 @@ down: ## stop the local cluster; `make up` goes on where it was
 
 images: ## build the images and load them into the local cluster
 	@$(LOCAL) build-images
-	@$(LOCAL) load-image
+	@$(LOCAL) load-image operator gateway runtime
 
 test-unit: setup ## decisions, builders, engines: seconds
 	$(BIN)/pytest tests/unit

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from local import configuration, programs
@@ -33,6 +34,7 @@ CLUSTER = (
 )
 IMAGES = (Need("buildah", "buildah"), Need("debootstrap", "debootstrap"))
 _PLUGINS = Need("the CNI plugins", "containernetworking-plugins")
+_VENV = Need("Python's venv module", "python3-venv")  # for the tests
 
 
 def missing(needs: Iterable[Need], which: Callable[[str], str | None] = shutil.which) -> list[Need]:
@@ -73,8 +75,8 @@ def require_cluster() -> None:
 
 
 def report(install: bool) -> int:
-    """Says what is missing for `up` and `build-images`; installs it on request. Returns the exit status."""
-    needs = cluster_needs() + missing(IMAGES)
+    """Says what is missing for `up`, `build-images` and the tests; installs it on request. Returns the exit status."""
+    needs = cluster_needs() + missing(IMAGES) + ([] if find_spec("ensurepip") else [_VENV])
     if not needs:
         print("nothing is missing")
         return 0

@@ -112,9 +112,14 @@ def prepare_text() -> None:
         )
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)  # noqa: S103 PTH101 apt downloads as a user of its own
-        done = subprocess.run(["apt-get", "download", *PACKAGES], cwd=directory, capture_output=True, check=False)
-        if done.returncode:
-            raise Failed(f"apt-get download failed; run `apt-get update` first:\n{done.stderr.decode()[-800:]}")
+        for refresh in (False, True):
+            if refresh:
+                subprocess.run(["apt-get", "update"], capture_output=True, check=False)
+            done = subprocess.run(["apt-get", "download", *PACKAGES], cwd=directory, capture_output=True, check=False)
+            if done.returncode == 0:
+                break
+        else:
+            raise Failed(f"`apt-get download {' '.join(PACKAGES)}` failed:\n{done.stderr.decode()[-800:]}")
         debs = sorted(str(path) for path in Path(directory).glob("*.deb"))
         run(sys.executable, str(HERE / "prepare_text.py"), "--output", str(TEXT), *debs)
 
