@@ -13,11 +13,21 @@ from local.progress import alive, say
 
 PUBLIC = "docker.io/library/python:3.11-slim-bookworm"
 OWN = "localhost/deepseek-base:bookworm"
-_PUBLIC_MIRROR = "http://mirror.example/debian"
 _PACKAGES = "python3,python3-venv,ca-certificates"
 # what names this machine or its mirror, or is of no use in an image
-_LEFT_OUT = ("./dev/*", "./etc/hostname", "./etc/resolv.conf", "./proc/*", "./sys/*", "./var/cache/apt/*",
-             "./var/lib/apt/lists/*", "./var/log/*", "./usr/share/doc/*", "./usr/share/man/*")  # fmt: skip
+_LEFT_OUT = (
+    "./dev/*",
+    "./etc/apt/sources.list",
+    "./etc/hostname",
+    "./etc/resolv.conf",
+    "./proc/*",
+    "./sys/*",
+    "./var/cache/apt/*",
+    "./var/lib/apt/lists/*",
+    "./var/log/*",
+    "./usr/share/doc/*",
+    "./usr/share/man/*",
+)
 _DOCKERFILE = """\
 FROM scratch
 ADD root.tar /
@@ -42,8 +52,8 @@ def base() -> str:
     return OWN
 
 
-def mirror(sources: Iterable[str]) -> str:
-    """The first Debian mirror that a machine's apt sources name, in either of their forms."""
+def mirror(sources: Iterable[str]) -> str | None:
+    """The first Debian mirror that apt sources name, in either of their forms; None where none does."""
     for text in sources:
         # deb822 stanzas, then one-line entries
         for stanza in re.split(r"\n\s*\n", text):
@@ -52,7 +62,7 @@ def mirror(sources: Iterable[str]) -> str:
                 return str(fields["URIs"].split()[0])
         if line := re.search(r"^deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+bookworm\s", text, re.MULTILINE):
             return line[1]
-    return _PUBLIC_MIRROR
+    return None
 
 
 def _make() -> None:
@@ -72,10 +82,9 @@ def _make() -> None:
                     f"--include={_PACKAGES}",
                     "bookworm",
                     root,
-                    address,
+                    *([address] if address else []),  # debootstrap knows the public one
                 ]
             )
-        (root / "etc/apt/sources.list").write_text(f"deb {_PUBLIC_MIRROR} bookworm main\n")
         excluded = [f"--exclude={path}" for path in _LEFT_OUT]
         context = Path(work) / "context"
         context.mkdir()

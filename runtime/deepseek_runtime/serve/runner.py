@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
+from deepseek_runtime.job import container
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.serve.cache import BLOCK_SIZE, PagedCache
 from deepseek_runtime.serve.model import Transformer
 from deepseek_runtime.serve.plan import Plan
 from deepseek_runtime.serve.shard import Shard
 from deepseek_runtime.serve.weights import Beat, check_supported, choose_dtype, load
-from deepseek_runtime.train import cpus
 from deepseek_runtime.weights.load import load_config
 from deepseek_runtime.wire.serve import ServeConfig
 
@@ -72,7 +72,7 @@ def start(config: ServeConfig, shard: Shard, beat: Beat) -> Runner:
     """Load this rank's share; called on the thread that will compute, as torch's threads are a thread's own."""
     device = pick_device(shard.rank, shard.world)
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, cpus.available() // shard.world))
+        torch.set_num_threads(max(1, container.available() // shard.world))
     dtype = choose_dtype(config.dtype, device)
     model = load(Path(config.model), dtype, device, shard, context_length(config), beat)
     return Runner(model, model.make_cache(blocks(config)))

@@ -17,10 +17,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from deepseek_runtime.job import container
 from deepseek_runtime.job.errors import JobError
 from deepseek_runtime.job.failures import OutOfMemoryError
 from deepseek_runtime.serve.plan import Plan
-from deepseek_runtime.train import cpus
 from deepseek_runtime.wire.exit_codes import ExitCode
 from deepseek_runtime.wire.serve import ServeConfig
 
@@ -50,7 +50,7 @@ class Team:
         self._pipes: list[Connection] = []
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._stopping = threading.Event()
-        self._oom_kills = cpus.oom_kills()
+        self._oom_kills = container.oom_kills()
         self.failed: Future[None] = Future()
 
     def start(self) -> None:
@@ -126,7 +126,7 @@ class Team:
 
     def _killed(self, rank: int, number: int) -> JobError:
         message = f"Rank {rank} of {self._world} was killed by {signal.Signals(number).name}"
-        if cpus.oom_kills() > self._oom_kills:
+        if container.oom_kills() > self._oom_kills:
             return OutOfMemoryError("OutOfMemory", f"{message} for want of memory. Raise resources.limits.memory.")
         return RankError("Crashed", f"{message}. The engine starts again.", ExitCode.INTERNAL)
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import FrameType
 
 from deepseek_runtime.job import errors
+from deepseek_runtime.job.container import available, oom_kills
 from deepseek_runtime.job.errors import ConfigurationError, DataError, JobError
 from deepseek_runtime.job.failures import OutOfMemoryError
 from deepseek_runtime.job.reporter import Reporter
-from deepseek_runtime.train.cpus import available, oom_kills
 from deepseek_runtime.train.exchange import Death, Exchange, Failure, Outcome
 from deepseek_runtime.wire.job import TrainJob
 from deepseek_runtime.wire.result import Artifact

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from deepseek_runtime.job import errors
+from deepseek_runtime.job.container import available, oom_kills
 from deepseek_runtime.job.failures import OutOfMemoryError, explain
 from deepseek_runtime.train import stage, supervisor
-from deepseek_runtime.train.cpus import available, oom_kills
 from deepseek_runtime.train.exchange import Death, Failure
 from deepseek_runtime.weights import manifest, seal
 from deepseek_runtime.weights.load import load_model
