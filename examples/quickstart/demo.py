@@ -38,7 +38,7 @@ class Phases:
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Times a block and says when it is over."""
-        self.screen.show(f"{name} …")
+        self.screen.change(f"{name} …")
         start = time.monotonic()
         yield
         self.seconds.append((name, time.monotonic() - start))
@@ -77,6 +77,13 @@ def _log(name: str) -> str:
     return (LOGS / f"{name}.log").read_text(errors="replace").strip()
 
 
+def release(*settings: str) -> None:
+    """Install or upgrade the chart from this tree; `settings` are more arguments of helm."""
+    chart, values = str(ROOT / "charts" / "deepseek-operator"), str(ROOT / "local" / "values.yaml")
+    place = ("--namespace", OPERATOR_NAMESPACE, "--create-namespace")
+    run(*LOCAL, "helm", "upgrade", "--install", "deepseek", chart, *place, "--values", values, *settings)
+
+
 def install(phases: Phases) -> None:
     """The cluster and the operator in it."""
     screen = phases.screen
@@ -91,10 +98,7 @@ def install(phases: Phases) -> None:
         together(screen, loading=[*LOCAL, "load-image", *WORKLOADS, "runtime"])
     with phases("operator installed"):
         there = kubectl("get", "deployment,statefulset", "-n", OPERATOR_NAMESPACE, "-o", "name")
-        run(
-            *LOCAL, "helm", "upgrade", "--install", "deepseek", str(ROOT / "charts" / "deepseek-operator"),
-            "--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--values", str(ROOT / "local" / "values.yaml"),
-        )  # fmt: skip
+        release()
         for name, workload in WORKLOADS.items():
             if workload.split("/")[1] in there and f"loaded localhost/deepseek-{name}:" in _log("loading"):
                 kubectl("rollout", "restart", workload, "-n", OPERATOR_NAMESPACE)  # the same tag, other content

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from examples.quickstart.demo import OPERATOR_NAMESPACE, WORKLOADS, release
 from examples.quickstart.kube import Failed, kubectl
 from tests.e2e import journey
 from tests.e2e.cluster import Object, apply, items, make_namespace, read, wait, wait_for_condition
@@ -76,6 +77,18 @@ def test_a_config_map_that_is_not_there(namespace: str) -> None:
     model["spec"]["source"]["scratch"]["tokenizer"]["text"] = [{"configMap": {"name": "none-such"}}]
     apply(model)
     assert "none-such" in failure("deepseekmodels", namespace, "textless", "VolumeMissing")
+
+
+def test_an_image_that_is_not_there(namespace: str) -> None:
+    rollout = ("rollout", "status", WORKLOADS["operator"], "-n", OPERATOR_NAMESPACE, "--timeout=60s")
+    release("--set", "runtime.image.tag=none-such")
+    try:
+        kubectl(*rollout)
+        apply(journey.scratch(namespace, "imageless"))
+        assert "none-such" in failure("deepseekmodels", namespace, "imageless", "ImagePullFailed", timeout=20)
+    finally:
+        release()
+        kubectl(*rollout)
 
 
 def test_too_little_memory(namespace: str) -> None:
