@@ -39,7 +39,7 @@ def origin(
     if (source := spec.source.training_run) is not None:
         found = _published(namespace, source, spec, observed)
         # What is sealed no longer needs the run it came from.
-        return (_sealed(source, previous) or found) if isinstance(found, Verdict) else found
+        return (_sealed(source, previous, observed) or found) if isinstance(found, Verdict) else found
     return stalled(Condition.ACQUIRED, Reason.INVALID_CONFIG, "source must have one of scratch and trainingRun.")
 
 
@@ -67,12 +67,14 @@ def _published(
     return Origin("publish", publish_identity(done.digest), lineage, run.status.claim, stage.name)
 
 
-def _sealed(source: TrainingRunSource, previous: DeepSeekModelStatus) -> Origin | None:
+def _sealed(source: TrainingRunSource, previous: DeepSeekModelStatus, observed: Observed) -> Origin | None:
     """The origin that a sealed base remembers, for a run that is gone or was wiped."""
     lineage = previous.lineage
     base = next((each for each in previous.artifacts if each.name == BASE and each.phase == "Ready"), None)
     if lineage is None or lineage.digest is None or base is None:
         return None
+    if observed.child("PersistentVolumeClaim", base.claim) is None:
+        return None  # what is lost can only come from the run again
     _, run, stage = lineage.source.split("/") if lineage.source.count("/") == 2 else ("", "", "")
     if run != source.name or source.stage not in (None, stage) or base.identity != publish_identity(lineage.digest):
         return None

@@ -52,17 +52,16 @@ def service_problem(spec: InferenceServiceSpec, architecture: ArchitectureStatus
     """Whether the engine can split this model so and hold such a context."""
     tensor = spec.parallelism.tensor
     latent = architecture.name.startswith("Deepseek")  # one latent serves all heads, on every rank
-    heads = {"attention heads": architecture.attention_heads}
-    if not latent:
-        heads["key-value heads"] = architecture.key_value_heads
-    for called, count in heads.items():
-        if count % tensor:
-            possible = [n for n in range(1, 65) if all(c % n == 0 for c in heads.values())]
-            return (
-                Reason.HEADS_NOT_DIVISIBLE,
-                f"{count} {called} cannot be split over parallelism.tensor {tensor}; it can be "
-                f"{', '.join(map(str, possible))}.",
-            )
+    heads = architecture.attention_heads
+    shared = heads if latent else architecture.key_value_heads
+    # fewer key-value heads than ranks: several ranks hold the same one
+    possible = [n for n in range(1, 65) if heads % n == 0 and (shared % n == 0 or n % shared == 0)]
+    if tensor not in possible:
+        return (
+            Reason.HEADS_NOT_DIVISIBLE,
+            f"{heads} attention heads ({shared} of keys and values) cannot be split over parallelism.tensor {tensor}; "
+            f"it can be {', '.join(map(str, possible))}.",
+        )
     asked = spec.engine.context_length
     if asked is not None and asked > architecture.context_length:
         return (

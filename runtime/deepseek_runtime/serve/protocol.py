@@ -53,7 +53,7 @@ def engine_request(
     """The request with OpenAI's defaults filled in."""
     stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
     params = SamplingParams(
-        temperature=1.0 if asked.temperature is None else asked.temperature,
+        temperature=_temperature(asked.temperature),
         top_p=1.0 if asked.top_p is None else asked.top_p,
         top_k=max(0, asked.top_k or 0),
         frequency_penalty=asked.frequency_penalty or 0.0,
@@ -64,6 +64,11 @@ def engine_request(
     )
     max_tokens = asked.max_tokens or min(DEFAULT_MAX_TOKENS, context_length - len(prompt))
     return Request(prompt, max_tokens, params, deliver, stop=stop, ignore_end=bool(asked.ignore_eos))
+
+
+def _temperature(asked: float | None) -> float:
+    """OpenAI's default is 1; below 1e-5 the choice is greedy, for float32 cannot divide by less."""
+    return 1.0 if asked is None else asked if asked >= 1e-5 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

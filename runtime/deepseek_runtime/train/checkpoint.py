@@ -45,7 +45,7 @@ class Checkpoints:
         self.directory, self.identity, self.keep = directory, identity, keep
 
     def save(self, state: State, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Write one, then remove the oldest beyond `keep`. A crash at any point leaves the earlier ones alone."""
+        """Write one, then remove those beyond `keep` and of other work. A crash leaves the earlier ones alone."""
         partial = self.directory / f"partial-{state.step:08d}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -60,7 +60,8 @@ class Checkpoints:
         shutil.rmtree(target, ignore_errors=True)  # one that was found damaged
         partial.rename(target)
         _sync(self.directory)
-        for step in self.steps()[: -self.keep]:
+        kept = [step for step in self.steps() if self._is_ours(self._path(step))][-self.keep :]
+        for step in set(self.steps()).difference(kept):
             shutil.rmtree(self._path(step))
 
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, team: Team) -> State:
@@ -101,6 +102,12 @@ class Checkpoints:
         if state.identity != self.identity:
             return f"it belongs to other work ({state.identity[:12]})"
         return f"{' and '.join(damaged)} changed since it was written" if damaged else None
+
+    def _is_ours(self, path: Path) -> bool:
+        try:
+            return _read(path).identity == self.identity
+        except (OSError, ValueError, TypeError):
+            return False
 
     def _path(self, step: int) -> Path:
         return self.directory / f"step-{step:08d}"

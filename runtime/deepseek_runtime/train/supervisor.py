@@ -23,8 +23,8 @@ from deepseek_runtime.wire.job import TrainJob
 from deepseek_runtime.wire.result import Artifact
 
 POLL_SECONDS = 0.25
-STOP_SECONDS = 18.0
-"""From SIGTERM until processes that have not ended are killed: within Kubernetes' grace of 30 s with time to report."""
+STOP_SECONDS = 105.0
+"""From SIGTERM until processes that have not ended are killed: within the 120 s that a training pod is given."""
 
 
 def supervise(job: TrainJob, export: Path, reporter: Reporter) -> tuple[Outcome, Artifact]:

@@ -10,7 +10,8 @@ import torch.distributed as dist
 
 from deepseek_runtime.job.errors import ConfigurationError
 
-TIMEOUT = timedelta(minutes=10)
+TIMEOUT = timedelta(minutes=30)
+"""Longer than the first process writes a checkpoint; a process that dies is noticed by torchrun's agent."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ def work(exchange: Exchange, assignment: Assignment, team: Team) -> None:
     if team.first:
         show(Status("tokenizing", total=total))
         tokenize(job.data, model_path, vocabulary, tokens)
-    team.agree(0)
+    while not tokens.exists():  # no collective: a large text takes longer than any of them may wait
+        time.sleep(0.1)
     settings = job.hyperparameters
     windows = Windows(
         open_tokens(tokens, vocabulary),

@@ -72,3 +72,6 @@ def test_what_a_crash_left_half_written_is_not_taken(checkpoints: Checkpoints) -
 def test_other_works_checkpoints_are_not_taken(checkpoints: Checkpoints) -> None:
     other = Checkpoints(checkpoints.directory, "other work", keep=2)
     assert other.resume(*trained(0), ALONE) == State()
+    other.save(State(1), *trained(1))
+    assert other.steps() == [1], "the newest is this work's own, however far the other one was"
+    assert other.resume(*trained(0), ALONE).step == 1
