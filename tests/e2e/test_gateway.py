@@ -1,5 +1,7 @@
 """Calls that must be refused, each with the OpenAI error of its case, and the audit log behind them."""
 
+import json
+
 import pytest
 
 from examples.quickstart.demo import OPERATOR_NAMESPACE
@@ -68,11 +70,16 @@ def test_an_unknown_model(caller: Caller) -> None:
     assert (status, body["error"]["code"]) == (404, "model_not_found")
 
 
-def test_the_audit_log_has_every_call_and_verifies(caller: Caller) -> None:
-    status, _ = caller.post(GOOD)
+def test_the_audit_log_has_the_call_without_its_words_and_verifies(caller: Caller) -> None:
+    prompt = "a secret of mine"
+    status, answer = caller.post({**GOOD, "prompt": prompt})
     assert status == 200
-    report = kubectl(
-        "exec", "-n", OPERATOR_NAMESPACE, "statefulset/deepseek-gateway", "--",
-        "/opt/venv/bin/python3", "-m", "deepseek_runtime.gateway", "audit", "verify", "/audit",
-    )  # fmt: skip
-    assert "Hello" not in report
+    gateway = ("exec", "-n", OPERATOR_NAMESPACE, "statefulset/deepseek-gateway", "--")
+    log = kubectl(*gateway, "sh", "-c", "cat /audit/*/*.jsonl")
+    assert prompt not in log
+    request = str(answer["id"]).removeprefix("cmpl-")
+    records = [record for line in log.splitlines() if (record := json.loads(line)).get("requestId") == request]
+    assert [record["kind"] for record in records] == ["intent", "completion"]
+    assert records[1]["usage"] == answer["usage"]
+    command = ("/opt/venv/bin/python3", "-m", "deepseek_runtime.gateway", "audit", "verify", "/audit")
+    assert "whole" in kubectl(*gateway, *command)

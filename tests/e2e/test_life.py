@@ -1,7 +1,5 @@
 """From random weights to an answer: what a user sees at the end."""
 
-import json
-
 import openai
 import pytest
 
@@ -62,7 +60,13 @@ def test_two_ranks_answer_in_one_pod(life: str) -> None:
     assert listing.count("deepseek_runtime") + listing.count("multiprocessing") >= 2
 
 
-def test_every_pod_is_restricted_and_holds_no_credentials(life: str) -> None:
-    for pod in items("pods", life, "app.kubernetes.io/managed-by=deepseek-operator"):
+def test_no_pod_holds_a_credential(life: str) -> None:
+    """That they are restricted is the API server's to enforce: the namespace asks for it."""
+    pods = items("pods", life, "app.kubernetes.io/managed-by=deepseek-operator")
+    assert pods
+    for pod in pods:
         assert pod["spec"]["automountServiceAccountToken"] is False
-        assert "env" not in json.dumps([c.get("envFrom") for c in pod["spec"]["containers"] if c.get("envFrom")])
+        assert not [volume for volume in pod["spec"]["volumes"] if "secret" in volume or "projected" in volume]
+        for container in pod["spec"]["containers"]:
+            assert "envFrom" not in container
+            assert not [entry for entry in container["env"] if "valueFrom" in entry]

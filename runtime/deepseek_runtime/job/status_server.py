@@ -48,6 +48,7 @@ class StatusServer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._meter = ProgressMeter(identity, clock)
+        self.update = self._meter.update
         self._credential = credential
         self._asked_port = port
         self._server: ThreadingHTTPServer | None = None
@@ -63,30 +64,6 @@ class StatusServer:
     def port(self) -> int | None:
         """The port that answers; None where none could be had."""
         return self._server.server_address[1] if self._server else None
-
-    def update(
-        self,
-        phase: str,
-        *,
-        unit: str,
-        done: int,
-        total: int,
-        tokens_per_second: float | None = None,
-        loss: float | None = None,
-        learning_rate: float | None = None,
-        checkpoint_step: int | None = None,
-    ) -> None:
-        """Replace what is shown."""
-        self._meter.update(
-            phase,
-            unit=unit,
-            done=done,
-            total=total,
-            tokens_per_second=tokens_per_second,
-            loss=loss,
-            learning_rate=learning_rate,
-            checkpoint_step=checkpoint_step,
-        )
 
     def __enter__(self) -> "StatusServer":
         try:
