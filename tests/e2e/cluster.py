@@ -42,6 +42,13 @@ def items(kind: str, namespace: str, selector: str = "") -> list[Object]:
     return found
 
 
+def only_pod(namespace: str, selector: str) -> Object:
+    """The one pod that a selector matches, once those that a rollout replaced are gone."""
+    wait(f"one pod of {selector}", lambda: len(items("pods", namespace, selector)) == 1, timeout=90)
+    (pod,) = items("pods", namespace, selector)
+    return pod
+
+
 def wait(what: str, reached: Callable[[], bool], timeout: float) -> float:
     """Seconds until something was reached; fails with the last state in words when it is not in time."""
     start = time.monotonic()

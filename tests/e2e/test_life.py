@@ -4,7 +4,7 @@ import openai
 import pytest
 
 from examples.quickstart.kube import kubectl
-from tests.e2e.cluster import Caller, items, read
+from tests.e2e.cluster import Caller, items, only_pod, read
 
 
 def test_the_status_tells_the_whole_story(life: str) -> None:
@@ -53,7 +53,8 @@ def test_an_openai_client_gets_an_answer(life: str, caller: Caller) -> None:
 
 
 def test_two_ranks_answer_in_one_pod(life: str) -> None:
-    (pod,) = [pod for pod in items("pods", life) if pod["metadata"]["name"].startswith("chat-")]
+    pod = only_pod(life, "deepseek-operator.io/owner-name=chat")
+    kubectl("wait", "pod", pod["metadata"]["name"], "-n", life, "--for=condition=Ready", "--timeout=60s")
     listing = kubectl(
         "exec", "-n", life, pod["metadata"]["name"], "--", "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
     )

@@ -8,10 +8,12 @@ from examples.quickstart.kube import kubectl
 from tests.e2e import journey
 from tests.e2e.cluster import (
     Caller,
+    Object,
     apply,
     items,
     kill,
     make_namespace,
+    only_pod,
     read,
     wait,
     wait_for_condition,
@@ -20,9 +22,8 @@ from tests.e2e.cluster import (
 OPERATOR = "app.kubernetes.io/component=operator"
 
 
-def operator_pod() -> dict[str, object]:
-    (pod,) = items("pods", OPERATOR_NAMESPACE, OPERATOR)
-    return pod
+def operator_pod() -> Object:
+    return only_pod(OPERATOR_NAMESPACE, OPERATOR)
 
 
 def test_a_killed_training_pod_and_a_killed_operator(life: str) -> None:
@@ -34,9 +35,8 @@ def test_a_killed_training_pod_and_a_killed_operator(life: str) -> None:
 
     wait("a checkpoint", lambda: step() > 0, timeout=120)
     kill(operator_pod())
-    (pod,) = [pod for pod in items("pods", life) if pod["metadata"]["name"].startswith(f"{run}-train")]
     before = step()
-    kill(pod)
+    kill(only_pod(life, f"deepseek-operator.io/owner-name={run}"))
     wait_for_condition("trainingruns", life, run, "Ready", "True", timeout=240)
     stage = read("trainingruns", life, run)["status"]["stages"][0]
     assert stage["step"] == 400
@@ -45,11 +45,10 @@ def test_a_killed_training_pod_and_a_killed_operator(life: str) -> None:
 
 
 def test_a_killed_engine_answers_again(life: str, caller: Caller) -> None:
-    (pod,) = items("pods", life, "deepseek-operator.io/owner-name=chat")
-    kill(pod)
+    kill(only_pod(life, "deepseek-operator.io/owner-name=chat"))
     wait("the failure in the status", lambda: "lastFailure" in read("inferenceservices", life, "chat")["status"], 10)
     wait_for_condition("inferenceservices", life, "chat", "Ready", "True", timeout=120)
-    assert caller.post({"model": "chat", "prompt": "Hello", "max_tokens": 2})[0] == 200
+    wait("an answer", lambda: caller.post({"model": "chat", "prompt": "Hello", "max_tokens": 2})[0] == 200, timeout=10)
 
 
 def test_a_hand_edited_child_is_repaired_at_once(life: str) -> None:

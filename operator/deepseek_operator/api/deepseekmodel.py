@@ -125,6 +125,7 @@ class ArchitectureStatus(ApiModel):
     key_value_heads: int = Field(
         description="Heads of keys and values; as many as attention heads with latent attention."
     )
+    intermediate_size: int = Field(default=0, description="Width of a dense layer; 0 where it is not known.")
     routed_experts: int = Field(default=0, description="In each expert layer; 0 for a dense model.")
     moe_intermediate_size: int = Field(default=0, description="Width of one expert.")
     vocab_size: int = Field(description="Tokens of the vocabulary.")

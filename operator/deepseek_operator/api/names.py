@@ -87,6 +87,7 @@ class Reason:
     STORAGE_TOO_SMALL = "StorageTooSmall"
     NEEDS_SHARED_VOLUME = "NeedsSharedVolume"
     HEADS_NOT_DIVISIBLE = "HeadsNotDivisible"
+    LAYERS_TOO_NARROW = "LayersTooNarrow"
     CONTEXT_TOO_LONG = "ContextTooLong"
     WORK_FAILED = "WorkFailed"
     DIGEST_MISMATCH = "DigestMismatch"

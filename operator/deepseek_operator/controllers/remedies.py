@@ -29,6 +29,7 @@ REMEDIES: dict[str, str] = {
     Reason.INVALID_CONFIG: "Correct the field that the message names.",
     Reason.STORAGE_TOO_SMALL: "Raise storage.size, or make the model smaller.",
     Reason.HEADS_NOT_DIVISIBLE: "Set parallelism.tensor to one of the numbers that divide the heads.",
+    Reason.LAYERS_TOO_NARROW: "Lower parallelism.tensor to the width of the narrowest layer or less.",
     Reason.CONTEXT_TOO_LONG: "Lower engine.contextLength, or leave it out for the model's own.",
     Reason.VARIANT_NOT_FOUND: "Add the variant to the model, or name one that it has.",
     Reason.STAGE_NOT_FOUND: "Name a stage that the TrainingRun has, or leave it out for the last.",

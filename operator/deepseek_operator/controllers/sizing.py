@@ -62,6 +62,13 @@ def service_problem(spec: InferenceServiceSpec, architecture: ArchitectureStatus
             f"{heads} attention heads ({shared} of keys and values) cannot be split over parallelism.tensor {tensor}; "
             f"it can be {', '.join(map(str, possible))}.",
         )
+    narrowest = min(filter(None, (architecture.intermediate_size, architecture.moe_intermediate_size)), default=tensor)
+    if tensor > narrowest:
+        return (
+            Reason.LAYERS_TOO_NARROW,
+            f"a layer of width {narrowest} cannot be split over parallelism.tensor {tensor}; "
+            f"it can be {', '.join(str(n) for n in possible if n <= narrowest)}.",
+        )
     asked = spec.engine.context_length
     if asked is not None and asked > architecture.context_length:
         return (

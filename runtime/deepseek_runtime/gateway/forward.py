@@ -39,7 +39,7 @@ class EngineClient:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=2),  # a Service made anew has another address
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "deepseek-gateway", "Accept-Encoding": "identity"},
         )

@@ -41,7 +41,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def check_supported(config: PretrainedConfig, world: int, device: torch.device) -> None:
-    """ConfigurationError where the model cannot be computed, or not by `world` processes (`HeadsNotDivisible`)."""
+    """ConfigurationError where the model cannot be computed, or not by `world` processes (`HeadsNotDivisible`, `LayersTooNarrow`)."""
     heads = config.num_attention_heads
     kv_heads = heads if _is_mla(config) else config.num_key_value_heads
     if heads % world or (kv_heads % world and world % kv_heads):
@@ -57,7 +57,7 @@ def check_supported(config: PretrainedConfig, world: int, device: torch.device) 
     unit = GROUPED_MM_ALIGNMENT if device.type == "cuda" else 1
     if min(sizes) < world * unit:
         raise ConfigurationError(
-            "InvalidConfig",
+            "LayersTooNarrow",
             f"An intermediate size of {min(sizes)} cannot be split over {world} processes; "
             f"use at most {min(sizes) // unit}.",
         )

@@ -47,6 +47,7 @@ def architecture(directory: Path) -> Architecture:
         hidden_size=config["hidden_size"],
         attention_heads=config["num_attention_heads"],
         key_value_heads=config["num_key_value_heads"],
+        intermediate_size=config["intermediate_size"],
         routed_experts=config.get("n_routed_experts", 0),
         moe_intermediate_size=config.get("moe_intermediate_size", 0),
         vocab_size=config["vocab_size"],

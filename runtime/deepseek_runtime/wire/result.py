@@ -17,6 +17,7 @@ class Architecture(WireModel):
     hidden_size: int
     attention_heads: int
     key_value_heads: int
+    intermediate_size: int = 0  # of a dense layer; 0 in what older runtimes sealed
     routed_experts: int = 0
     moe_intermediate_size: int = 0
     vocab_size: int

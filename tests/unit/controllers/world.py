@@ -372,6 +372,7 @@ TINY_V3 = Architecture(
     hidden_size=64,
     attention_heads=4,
     key_value_heads=4,
+    intermediate_size=128,
     routed_experts=4,
     moe_intermediate_size=64,
     vocab_size=512,
