@@ -41,7 +41,10 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def check_supported(config: PretrainedConfig, world: int, device: torch.device) -> None:
-    """ConfigurationError where the model cannot be computed, or not by `world` processes (`HeadsNotDivisible`, `LayersTooNarrow`)."""
+    """ConfigurationError where the model cannot be computed, or not by `world` processes.
+
+    Reasons: `InvalidConfig`, `HeadsNotDivisible`, `LayersTooNarrow`.
+    """
     heads = config.num_attention_heads
     kv_heads = heads if _is_mla(config) else config.num_key_value_heads
     if heads % world or (kv_heads % world and world % kv_heads):
