@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,15 @@ from examples.quickstart.kube import kubectl
 from examples.quickstart.progress import Screen
 from tests.e2e import journey
 from tests.e2e.cluster import Caller, create_key, gateway_port_forward, make_namespace
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Minutes for each test, and as long as it takes for what all of them share: a bare machine builds everything."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.timeout(600, func_only=True))
 
 
 @pytest.fixture(scope="session", autouse=True)
