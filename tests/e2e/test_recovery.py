@@ -83,6 +83,25 @@ def test_nothing_is_computed_again_when_statuses_and_jobs_are_lost(life: str) ->
     assert {claim["metadata"]["uid"] for claim in items("persistentvolumeclaims", life)} == claims
 
 
+def test_a_published_model_is_found_on_its_volume_after_its_run_is_gone(life: str) -> None:
+    name, run = "keepsake", "short"
+    apply(journey.training(life, run, steps=20, every=20), journey.trained(life, name, run))
+    wait_for_condition("deepseekmodels", life, name, "Ready", "True", timeout=240)
+    before = read("deepseekmodels", life, name)["status"]
+    kubectl("delete", "dstr", run, "-n", life, "--cascade=foreground", "--timeout=60s")
+    kubectl("scale", "deployment", "-n", OPERATOR_NAMESPACE, "-l", OPERATOR, "--replicas=0")
+    wait("no operator", lambda: not items("pods", OPERATOR_NAMESPACE, OPERATOR), timeout=40)
+    kubectl("delete", "jobs", "-n", life, "-l", f"deepseek-operator.io/owner-name={name}")
+    kubectl("patch", "dsm", name, "-n", life, "--subresource=status", "--type=merge", "-p", '{"status": null}')
+    kubectl("scale", "deployment", "-n", OPERATOR_NAMESPACE, "-l", OPERATOR, "--replicas=1")
+    wait_for_condition("deepseekmodels", life, name, "Ready", "True", timeout=150)
+    after = read("deepseekmodels", life, name)["status"]
+    assert after["lineage"] == before["lineage"]
+    for old, new in zip(before["artifacts"], after["artifacts"], strict=True):
+        assert (new["digest"], new["claim"], new["seconds"]) == (old["digest"], old["claim"], old["seconds"])
+    kubectl("delete", "dsm", name, "-n", life, "--timeout=60s")
+
+
 def test_a_settled_cluster_is_left_alone(life: str) -> None:
     def versions() -> list[str]:
         kinds = "dsm,dstr,dsis,jobs,deployments.apps,services,persistentvolumeclaims"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from deepseek_operator.controllers.decision import Object, Ref
 from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.job import JOB, Job, PublishJob
-from deepseek_runtime.wire.paths import JOB_ENVIRONMENT
+from deepseek_runtime.wire.paths import INPUT, JOB_ENVIRONMENT, OUTPUT
 from deepseek_runtime.wire.result import (
     Architecture,
     Artifact,
@@ -31,6 +31,8 @@ class Simulators:
     def __init__(self, world: World) -> None:
         self._world = world
         self._pods = 0
+        self._sealed: set[tuple[str, str]] = set()
+        """The volumes by UID, each with the identity of a work whose result lies on it."""
         world.listeners.append(self._react)
 
     def _react(self, event: str, obj: Object) -> None:
@@ -86,14 +88,23 @@ class Simulators:
     def _finish(self, job: Object, pod: Object) -> None:
         container = pod["spec"]["containers"][0]
         environment = {item["name"]: item["value"] for item in container["env"]}
-        message = encode(result(JOB.validate_json(environment[JOB_ENVIRONMENT])))
-        ended = {"exitCode": 0, "reason": "Completed", "message": message, "finishedAt": _stamp()}
+        made = result(JOB.validate_json(environment[JOB_ENVIRONMENT]))
+        written = next(m for m in container["volumeMounts"] if not m.get("readOnly") and m["mountPath"] == OUTPUT)
+        claim = next(v["persistentVolumeClaim"] for v in pod["spec"]["volumes"] if v["name"] == written["name"])
+        volume = self._world.get(Ref("PersistentVolumeClaim", pod["metadata"]["namespace"], claim["claimName"]))
+        seal = (volume["metadata"]["uid"], made.identity)
+        reads = any(mount["mountPath"] == INPUT for mount in container["volumeMounts"])
+        if made.kind == "publish" and not reads and seal not in self._sealed:
+            made = JobResult(kind="publish", identity=made.identity, outcome="failed", reason="TrainingRunNotFound")
+        self._sealed.add(seal)
+        done = made.outcome == "succeeded"
+        ended = {"exitCode": 0 if done else 65, "message": encode(made), "finishedAt": _stamp()}
         state = {"name": container["name"], "ready": False, "restartCount": 0, "state": {"terminated": ended}}
-        self._status(pod, {"phase": "Succeeded", "containerStatuses": [state]})
+        self._status(pod, {"phase": "Succeeded" if done else "Failed", "containerStatuses": [state]})
 
         def complete(found: Object) -> None:
-            condition = {"type": "Complete", "status": "True", "lastTransitionTime": _stamp()}
-            self._status(found, {"active": 0, "succeeded": 1, "conditions": [condition], "completionTime": _stamp()})
+            condition = {"type": "Complete" if done else "Failed", "status": "True", "lastTransitionTime": _stamp()}
+            self._status(found, {"active": 0, "conditions": [condition], "completionTime": _stamp()})
 
         self._later(0.05, job, complete)
 

@@ -60,7 +60,9 @@ class ModelSource(ApiModel):
         )
     )
     scratch: ScratchSource | None = Field(default=None, description="A new model with random weights.")
-    training_run: TrainingRunSource | None = Field(default=None, description="What a TrainingRun made.")
+    training_run: TrainingRunSource | None = Field(
+        default=None, description="What a TrainingRun made. Once it is copied, the model needs the run no more."
+    )
 
 
 class QuantizationSpec(ApiModel):

@@ -42,6 +42,7 @@ class Annotation:
     APPLIED_HASH = f"{GROUP}/applied"  # of what was applied last: the planner's fast path
     TEMPLATE_HASH = f"{GROUP}/template"  # of a Job's pod template: a failed Job is tried again when it changed
     ATTEMPT = f"{GROUP}/attempt"
+    LINEAGE = f"{GROUP}/lineage"  # of a base's claim: where the base came from, as JSON; it outlives source and status
     SERVING = f"{GROUP}/serving"  # of a Deployment: the model, variant and digest that its template runs, as JSON
 
 

@@ -12,9 +12,11 @@ from deepseek_operator.api.deepseekmodel import (
     ArchitectureStatus,
     ArtifactStatus,
     EvaluationSpec,
+    Lineage,
     QuantizationStatus,
     ScoresStatus,
 )
+from deepseek_operator.api.names import Annotation
 from deepseek_operator.controllers.attempts import Standing, Work, ended, jobs_of, stand
 from deepseek_operator.controllers.conditions import moment, timestamp
 from deepseek_operator.controllers.decision import Child, Object, Observed
@@ -23,6 +25,8 @@ from deepseek_operator.controllers.identity import evaluate_identity
 from deepseek_operator.desired.claim import artifact_claim
 from deepseek_operator.desired.labels import Owner
 from deepseek_operator.desired.quantity import amount
+
+_LINEAGE = ("metadata", "annotations", Annotation.LINEAGE)
 
 Progressed = Literal["Pending", "Working", "Ready", "Failed"]
 
@@ -45,12 +49,18 @@ class Advance:
 
 
 def advance(
-    owner: Owner, work: Work, storage: Storage, previous: Sequence[ArtifactStatus], observed: Observed, now: datetime
+    owner: Owner,
+    work: Work,
+    storage: Storage,
+    previous: Sequence[ArtifactStatus],
+    observed: Observed,
+    now: datetime,
+    lineage: Lineage | None = None,
 ) -> Advance:
-    """Make the base or a variant, unless it is remembered as made and its volume is there."""
-    manifest = artifact_claim(owner, work.subject, work.identity, storage)
+    """Make the base or a variant, unless it is remembered as made and its volume is there. `lineage`: of the base."""
+    manifest = artifact_claim(owner, work.subject, work.identity, storage, lineage)
     name = manifest["metadata"]["name"]
-    claim = Child(manifest, create_only=True, adjust=growth(manifest, observed))
+    claim = Child(manifest, create_only=True, adjust=(*growth(manifest, observed), _LINEAGE))
     seen = observed.child("PersistentVolumeClaim", name)
     known = remembered(work.subject, work.identity, previous)
     if known is not None and seen is not None and all(ended(job) for job in jobs_of(work, observed)):

@@ -21,11 +21,12 @@ from deepseek_operator.controllers.decision import Child, Decision, Object, Obse
 from deepseek_operator.controllers.events import transitions
 from deepseek_operator.controllers.in_use import services_on
 from deepseek_operator.controllers.model_works import ModelWorks
-from deepseek_operator.controllers.origin import BASE, Origin, origin
+from deepseek_operator.controllers.origin import BASE, Origin
 from deepseek_operator.controllers.progress import progress_status, shown
 from deepseek_operator.controllers.remedies import REMEDIES, with_remedy
 from deepseek_operator.controllers.resource import Invalid, deleting, read_spec, read_status
 from deepseek_operator.controllers.retirement import superseded
+from deepseek_operator.controllers.sources import origin
 from deepseek_operator.desired.labels import Owner
 from deepseek_operator.desired.quantity import human_bytes
 
@@ -124,7 +125,9 @@ def live(works: ModelWorks, previous: DeepSeekModelStatus, observed: Observed, n
         return Life(found)
     # Without an architecture the status was not written by a sealed base.
     known = previous.artifacts if previous.architecture is not None else []
-    base = advance(owner, works.base(found), spec.storage, known, observed, now)
+    base = advance(owner, works.base(found), spec.storage, known, observed, now, found.lineage)
+    if found.otherwise is not None and base.artifact.phase == "Failed":
+        return Life(found.otherwise)
     if not base.ready:
         return Life(found, base)
     variants = tuple(

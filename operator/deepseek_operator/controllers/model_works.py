@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deepseek_runtime.wire.architecture import complete
 from deepseek_runtime.wire.job import BuildJob, EvaluateJob, Job, PublishJob, QuantizeJob, Tokenizer
-from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, OUTPUT, STAGES
+from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, OUTPUT
 
 from deepseek_operator.api.deepseekmodel import (
     ArtifactStatus,
@@ -46,10 +46,12 @@ class ModelWorks:
             identity=origin.identity,
             owner=self.owner.path,
             credential=self._credential(),
+            source=origin.lineage.source,
             input_digest=origin.lineage.digest or "",
         )
-        exported = Mount(INPUT, claim=origin.claim, sub_path=f"{STAGES}/{origin.stage}/{ARTIFACT}")
-        return self._work(BASE, config, (exported, written), reads=origin.claim)
+        if origin.source is None:  # the Job finds what is sealed, or says that nothing is
+            return self._work(BASE, config, (written,), reads=written.claim)
+        return self._work(BASE, config, (origin.source, written), reads=origin.source.claim)
 
     def quantize(self, variant: VariantSpec, base: ArtifactStatus) -> Work:
         """Make a variant of a sealed base."""

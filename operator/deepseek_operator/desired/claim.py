@@ -1,14 +1,20 @@
 """PersistentVolumeClaims: one for each sealed artifact, one for each run."""
 
 from deepseek_operator.api.base import Storage
-from deepseek_operator.api.names import Label
+from deepseek_operator.api.deepseekmodel import Lineage
+from deepseek_operator.api.names import Annotation, Label
 from deepseek_operator.desired.labels import Manifest, Owner, identity_label
 
 
-def artifact_claim(owner: Owner, subject: str, identity: str, storage: Storage) -> Manifest:
-    """The volume of the base or of a variant."""
+def artifact_claim(
+    owner: Owner, subject: str, identity: str, storage: Storage, lineage: Lineage | None = None
+) -> Manifest:
+    """The volume of the base, with its lineage, or of a variant."""
     labels = owner.labels("artifact", **{Label.SUBJECT: subject, Label.IDENTITY: identity_label(identity)})
-    return _claim(owner, artifact_claim_name(owner.name, subject, identity), labels, storage)
+    claim = _claim(owner, artifact_claim_name(owner.name, subject, identity), labels, storage)
+    if lineage is not None:
+        claim["metadata"]["annotations"] = {Annotation.LINEAGE: lineage.model_dump_json(exclude_none=True)}
+    return claim
 
 
 def artifact_claim_name(model: str, subject: str, identity: str) -> str:

@@ -162,7 +162,9 @@ def _adjust(child: Child, found: Object) -> Adjust | None:
     paths = [path for path in wanted if at(child.manifest, path) != at(found, path)]
     if not paths:
         return None
-    return Adjust(child.ref, merge_patch(child.manifest, paths) | {"metadata": {"uid": found["metadata"]["uid"]}})
+    patch = merge_patch(child.manifest, paths)
+    patch["metadata"] = {**patch.get("metadata", {}), "uid": found["metadata"]["uid"]}
+    return Adjust(child.ref, patch)
 
 
 def _apply(child: Child, found: Object, settled: Settled) -> Apply | None:

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.weights import facts, manifest, safety, seal
@@ -16,6 +17,12 @@ CHUNK = 1 << 20
 def run(job: PublishJob, reporter: Reporter) -> JobResult:
     """Copy and seal; every file is hashed on its way, so what is sealed is what was promised or nothing is."""
     source = Path(job.input)
+    if not source.is_dir():
+        raise DataError(
+            "TrainingRunNotFound",
+            f"Nothing is sealed on this volume, and the export of {job.source or 'its TrainingRun'} is not there to be "
+            "copied. Run the TrainingRun again under its name, or give the model another source.",
+        )
     promised = manifest.compare(source, job.input_digest)
     directory = seal.partial(place(job), job.identity)
     done = 0

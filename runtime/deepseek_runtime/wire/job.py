@@ -40,7 +40,8 @@ class PublishJob(_Job):
     """Copy a stage's sealed export to a volume of its own, checked against its manifest."""
 
     kind: Literal["publish"] = "publish"
-    input: str = INPUT
+    source: str | None = None  # "trainingRun/<name>/<stage>", for people
+    input: str = INPUT  # not there when the run is gone: then only what is sealed already can be found
     input_digest: str
 
 

@@ -12,8 +12,9 @@ from deepseek_operator.controllers.decision import Warning as WarningEvent
 from deepseek_operator.controllers.model import ModelController
 from deepseek_operator.controllers.service import ServiceController
 from deepseek_operator.controllers.training import TrainingController
+from deepseek_operator.engine.difference import at
 from deepseek_runtime.wire.base import digest
-from deepseek_runtime.wire.job import JOB, BuildJob, EvaluateJob, Job, QuantizeJob, TrainJob
+from deepseek_runtime.wire.job import JOB, BuildJob, EvaluateJob, Job, PublishJob, QuantizeJob, TrainJob
 from deepseek_runtime.wire.progress import Progress
 from deepseek_runtime.wire.result import Architecture, Artifact, JobResult, Quantization, Scores, Training, encode
 
@@ -194,12 +195,13 @@ class World:
             return True
         if create_only:
             changed = False
-            for *parents, last in adjust:
-                source, target = manifest, seen
-                for key in parents:
-                    source, target = source[key], target[key]
-                if target.get(last) != source[last]:
-                    target[last], changed = copy.deepcopy(source[last]), True
+            for path in adjust:
+                if (wanted := at(manifest, path)) is None or wanted == at(seen, path):
+                    continue
+                target = seen
+                for key in path[:-1]:
+                    target = target.setdefault(key, {})
+                target[path[-1]], changed = copy.deepcopy(wanted), True
             return changed
         return self._put(copy.deepcopy(manifest))
 
@@ -252,8 +254,10 @@ class World:
                 self._new_pod(job)
                 changed = True
             elif job["metadata"]["labels"][Label.WORK] not in self.held:
-                self._terminate(running[0], 0, encode(self._work(job)), "Completed")
-                self._end_job(job, "Complete")
+                result = self._work(job)
+                done = result.outcome == "succeeded"
+                self._terminate(running[0], 0 if done else 65, encode(result), "Completed" if done else "Error")
+                self._end_job(job, "Complete" if done else "Failed")
                 changed = True
         return changed
 
@@ -310,6 +314,14 @@ class World:
         config = JOB.validate_json(environment["DEEPSEEK_JOB"])
         claim = self.get("PersistentVolumeClaim", _claim_at(job, config.output))
         key = (claim["metadata"]["uid"], config.identity)
+        if key not in self.sealed and isinstance(config, PublishJob) and not _mounted(job, config.input):
+            return JobResult(
+                kind=config.kind,
+                identity=config.identity,
+                outcome="failed",
+                reason="TrainingRunNotFound",
+                message=f"{config.source} is gone",
+            )
         if key not in self.sealed:
             self.computed.append(f"{config.kind} {job['metadata']['labels'][Label.SUBJECT]}")
             self.sealed[key] = result_of(config, environment["DEEPSEEK_IMAGE"])
@@ -349,6 +361,11 @@ def _slim(obj: Object) -> Object:
     if obj["kind"] == "Job":
         return {**obj, "spec": {key: value for key, value in obj["spec"].items() if key != "template"}}
     return {**obj, "spec": {"volumes": obj["spec"]["volumes"]}} if obj["kind"] == "Pod" else obj
+
+
+def _mounted(job: Object, path: str) -> bool:
+    mounts = job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    return any(mount["mountPath"] == path for mount in mounts)
 
 
 def _claim_at(job: Object, path: str) -> str:

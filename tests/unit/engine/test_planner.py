@@ -55,6 +55,15 @@ def test_only_the_adjustable_fields_of_a_created_object_are_brought_in_line() ->
     assert planned(Decision((wanted,)), seen).children == (Adjust(Ref.of(JOB), patch),)
 
 
+def test_an_annotation_is_adjusted_beside_the_precondition() -> None:
+    seen = copy.deepcopy(JOB)
+    wanted = {**JOB, "metadata": {**JOB["metadata"], "annotations": {"lineage": "{}"}}}
+    child = Child(wanted, create_only=True, adjust=(("metadata", "annotations", "lineage"),))
+    patch = {"metadata": {"annotations": {"lineage": "{}"}, "uid": "uid-work"}}
+    assert planned(Decision((child,)), seen).children == (Adjust(Ref.of(JOB), patch),)
+    assert planned(Decision((child,)), wanted).children == ()
+
+
 def test_a_foreign_object_blocks_and_one_on_its_way_out_is_waited_for() -> None:
     foreign = copy.deepcopy(JOB)
     foreign["metadata"]["labels"] = {}

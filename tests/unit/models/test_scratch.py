@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from deepseek_runtime.job import run
 from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.models import publish, scratch, tokenizer
 from deepseek_runtime.weights import manifest
 from deepseek_runtime.wire.architecture import parameters
+from deepseek_runtime.wire.exit_codes import ExitCode
 from deepseek_runtime.wire.job import PublishJob
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -103,3 +105,14 @@ def test_a_tampered_export_is_never_published(tmp_path: Path) -> None:
         publish.run(job, Reports())
     assert caught.value.reason == "DigestMismatch"
     assert not (tmp_path / "copy" / "result.json").exists()
+
+
+def test_without_its_run_a_copy_that_is_sealed_is_found_and_none_is_invented(tmp_path: Path) -> None:
+    job = _publish_job(tmp_path)
+    alone = job.model_copy(update={"input": str(tmp_path / "nowhere"), "source": "trainingRun/pretrain/sft"})
+    missing, code = run.run(alone, port=0)
+    assert (code, missing.reason) == (ExitCode.DATA, "TrainingRunNotFound")
+    assert "trainingRun/pretrain/sft is not there" in (missing.message or "")
+    made, _ = run.run(job, port=0)
+    found, code = run.run(alone, port=0)
+    assert (code, found.cached, found.artifact) == (ExitCode.DONE, True, made.artifact)
