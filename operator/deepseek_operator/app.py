@@ -166,6 +166,7 @@ class Operator:
             master_key=await master_key(client, namespace),
             image_pull_policy=configuration.image_pull_policy,
             cluster_domain=configuration.cluster_domain,
+            network_policies=configuration.network_policies,
         )
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:

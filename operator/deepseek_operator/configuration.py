@@ -16,6 +16,7 @@ class Configuration:
     image_pull_policy: str
     gateway_url: str
     cluster_domain: str
+    network_policies: bool
     workers: int
     metrics_port: int
     health_port: int
@@ -38,6 +39,7 @@ def parse(arguments: Sequence[str] | None = None) -> Configuration:
     option("--image-pull-policy", "IfNotPresent", "when the kubelet pulls that image")
     option("--gateway-url", "", "URL of the gateway, as people see it; default: its Service")
     option("--cluster-domain", "cluster.local", "DNS domain of the cluster")
+    option("--network-policies", "true", "NetworkPolicies for the pods of models, runs and services: true or false")
     option("--workers", 8, "resources worked on at the same time")
     option("--metrics-port", 8080, "port of /metrics")
     option("--health-port", 8081, "port of /healthz and /readyz")
@@ -48,6 +50,7 @@ def parse(arguments: Sequence[str] | None = None) -> Configuration:
         ("log_format", ("text", "json")),
         ("log_level", ("DEBUG", "INFO", "WARNING", "ERROR")),
         ("image_pull_policy", ("Always", "IfNotPresent", "Never")),
+        ("network_policies", ("true", "false")),
     ):
         if getattr(found, name) not in allowed:
             parser.error(f"--{name.replace('_', '-')} must be one of {', '.join(allowed)}")
@@ -60,6 +63,7 @@ def parse(arguments: Sequence[str] | None = None) -> Configuration:
         image_pull_policy=found.image_pull_policy,
         gateway_url=found.gateway_url,
         cluster_domain=found.cluster_domain,
+        network_policies=found.network_policies == "true",
         workers=found.workers,
         metrics_port=found.metrics_port,
         health_port=found.health_port,

@@ -7,7 +7,7 @@ from deepseek_operator.controllers.decision import Object
 
 T = TypeVar("T")
 
-_ATOMIC = {"selector", "matchLabels", "nodeSelector"}
+_ATOMIC = {"selector", "podSelector", "namespaceSelector", "matchLabels", "nodeSelector"}
 
 _LIST_KEYS = {
     "containers": "name",

@@ -13,7 +13,7 @@ from tests.faults.connection import Log
 from tests.faults.oracles import assert_good_end
 from tests.faults.scenario import SERVICE_REF, life, rest
 
-_APPLIED = ("Deployment", "Service", "ConfigMap")
+_APPLIED = ("Deployment", "Service", "ConfigMap", "NetworkPolicy")
 _BOOKKEEPING = {"resourceVersion", "generation", "uid", "creationTimestamp", "name", "namespace", "annotations"}
 _REQUIRED = {"name", "mountPath", "containerPort", "port", "containers", "image", "claimName", "topologyKey"}
 _REPAIR = 1.0
@@ -100,6 +100,23 @@ def test_a_label_more_in_a_selector_is_taken_out() -> None:
         world.patch(ref, {"spec": {"selector": {"more": "narrow"}}})
         await asyncio.sleep(_REPAIR)
         assert world.objects[ref]["spec"]["selector"] == good
+        await assert_good_end(world, log, process)
+
+    virtual_time.run(run())
+
+
+def test_a_policy_that_is_widened_or_narrowed_is_put_right() -> None:
+    async def run() -> None:
+        log = Log()
+        world, process = await life(log)
+        ref = next(ref for ref in world.objects if ref.kind == "NetworkPolicy")
+        good = world.objects[ref]["spec"]
+        nobody = [{"key": "none", "operator": "Exists"}]
+        for edit in ({"egress": [{}]}, {"ingress": [{}]}, {"podSelector": {"matchExpressions": nobody}}):
+            world.patch(ref, {"spec": edit})
+            assert world.objects[ref]["spec"] != good
+            await asyncio.sleep(_REPAIR)
+            assert world.objects[ref]["spec"] == good, edit
         await assert_good_end(world, log, process)
 
     virtual_time.run(run())

@@ -120,6 +120,8 @@ class World:
 
     def _store(self, ref: Ref, new: Object, event: str) -> Object:
         old = self.objects.get(ref)
+        if ref.kind == "NetworkPolicy":  # its lists are left out of JSON where they are empty
+            new = {**new, "spec": {key: value for key, value in new["spec"].items() if value != []}}
         names = [port["name"] for port in new.get("spec", {}).get("ports", ()) if "name" in port]
         if len(names) != len(set(names)):
             raise errors.InvalidError(422, "Invalid", f"{ref}: spec.ports.name: Duplicate value")

@@ -31,7 +31,7 @@ EVERYTHING: Object = {
         "storage": {"size": 1073741824, "storageClassName": "fast"},
         "service": {"type": "LoadBalancer", "port": 8443, "annotations": {"a": "b"}},
     },
-    "networkPolicy": {"enabled": True},
+    "networkPolicies": {"enabled": False},
 }
 
 

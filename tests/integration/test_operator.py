@@ -18,6 +18,8 @@ from tests.integration.operator_process import OperatorProcess, wait
 
 Object = dict[str, Any]
 NAMESPACE = "life"
+POLICIES = "networking.k8s.io/v1"
+NOBODY = {"key": "none", "operator": "Exists"}
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,14 @@ def test_a_restart_writes_nothing_and_ends_well(life: Life) -> None:
         ("apps/v1", "deployments", {"metadata": {"labels": {"app.kubernetes.io/name": "mine"}}}),
         ("v1", "services", {"spec": {"ports": [{"name": "http", "port": 1}]}}),
         ("v1", "services", {"spec": {"selector": {"app": "mine"}}}),
+        (POLICIES, "networkpolicies", {"spec": {"egress": [{}]}}),
+        (POLICIES, "networkpolicies", {"spec": {"ingress": []}}),
+        (POLICIES, "networkpolicies", {"spec": {"podSelector": {"matchExpressions": [NOBODY]}}}),
     ],
     ids=str,
 )
 def test_what_somebody_changed_by_hand_is_repaired(group: str, plural: str, patch: Object, life: Life) -> None:
-    place = life.url(group, plural, "chat")
+    place = life.url(group, plural, "inferenceservice-chat" if group == POLICIES else "chat")
 
     def wanted(obj: Object) -> Object:
         return {"spec": obj["spec"], "labels": obj["metadata"]["labels"]}
@@ -244,9 +249,11 @@ REASONS = {
     ("delete", "persistentvolumeclaims"): "likewise",
     ("delete", "configmaps"): "asked where a service is deleted",
     ("patch", "jobs"): "asked where a run is suspended",
+    ("delete", "networkpolicies"): "asked where they are switched off",
     ("create", "deployments"): "checked by the server where an apply makes the object",
     ("create", "services"): "likewise",
     ("create", "configmaps"): "likewise",
+    ("create", "networkpolicies"): "likewise",
     ("get", "secrets"): "asked at every start but the first",
     ("create", "secrets"): "asked at the first start",
 }

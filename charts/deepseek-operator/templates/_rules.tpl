@@ -33,6 +33,10 @@
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]
+# who may talk to the pods; gone when the chart's value says so
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
 # why a child is in trouble, and where progress is read
 - apiGroups: [""]
   resources: [pods]

@@ -152,12 +152,12 @@ class Metrics(Values):
     service_monitor: ServiceMonitor = Field(default=ServiceMonitor(), description="Scraped by the Prometheus operator.")
 
 
-class NetworkPolicy(Values):
-    """NetworkPolicies of operator and gateway."""
+class NetworkPolicies(Values):
+    """NetworkPolicies, where the cluster's network enforces them."""
 
     enabled: bool = Field(
-        default=False,
-        description="Only the operator's metrics and probes and the gateway's port can be reached; what they reach is not restricted.",
+        default=True,
+        description="Pods of models, runs and services reach nothing, and only this release's namespace reaches them. Of operator and gateway only the ports that they offer can be reached; what they reach (the API server, DNS, engines of all tenants) cannot be named in the same words for every cluster and is not restricted. False: the operator removes those it made.",
     )
 
 
@@ -181,8 +181,8 @@ class ChartValues(Values):
     gateway: Gateway = Field(default=Gateway(), description="The OpenAI-compatible URL before all services.")
     runtime: Runtime = Field(default=Runtime(), description="The pods of models, runs and services.")
     metrics: Metrics = Field(default=Metrics(), description="Prometheus metrics of operator and gateway.")
-    network_policy: NetworkPolicy = Field(
-        default=NetworkPolicy(), description="NetworkPolicies of operator and gateway."
+    network_policies: NetworkPolicies = Field(
+        default=NetworkPolicies(), description="NetworkPolicies, where the cluster's network enforces them."
     )
     global_: dict[str, Any] = Field(
         default={}, alias="global", description="What a parent chart gives to all its parts; not used here."

@@ -54,6 +54,12 @@ OPERATOR_TENANTS = (
     ),
     Grant("apps", ("deployments",), _MAKE, "engines"),
     Grant("", ("services",), _MAKE, "engines' addresses"),
+    Grant(
+        "networking.k8s.io",
+        ("networkpolicies",),
+        (*_MAKE, "delete"),
+        "who may talk to the pods; gone when the chart's value says so",
+    ),
     Grant("", ("pods",), _READ, "why a child is in trouble, and where progress is read"),
     Grant("", ("events",), ("list",), "warnings about children: what a pod's status does not show"),
     Grant("events.k8s.io", ("events",), ("create", "patch"), "events about the three resources"),

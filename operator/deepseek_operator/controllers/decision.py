@@ -55,7 +55,8 @@ class Observed:
     """What the shell knows at one moment. A missing object means "not seen", never "does not exist"."""
 
     children: tuple[Object, ...] = ()
-    """Objects with this resource's owner labels, of every kind but Pod: Jobs, claims, Deployments, Services, routes.
+    """Objects with this resource's owner labels, of every kind but Pod: Jobs, claims, Deployments, Services, routes,
+    NetworkPolicies.
 
     Jobs come without their pod template, which can never change.
     """
@@ -93,6 +94,7 @@ class Settings:
     master_key: bytes = field(repr=False)
     image_pull_policy: str = "IfNotPresent"
     cluster_domain: str = "cluster.local"
+    network_policies: bool = True
 
 
 @dataclass(frozen=True, slots=True)

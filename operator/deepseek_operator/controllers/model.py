@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from deepseek_runtime.wire.paths import STATUS_PORT
+
 from deepseek_operator.api.base import LastFailure
 from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, DeepSeekModelStatus
 from deepseek_operator.api.names import FINALIZER_IN_USE, MODEL, TRAINING, Condition, Reason
@@ -20,6 +22,7 @@ from deepseek_operator.controllers.conditions import (
 from deepseek_operator.controllers.decision import Child, Decision, Object, Observed, Ref, Remove, Settings
 from deepseek_operator.controllers.events import transitions
 from deepseek_operator.controllers.in_use import services_on
+from deepseek_operator.controllers.isolation import isolate
 from deepseek_operator.controllers.model_works import ModelWorks
 from deepseek_operator.controllers.origin import BASE, Origin
 from deepseek_operator.controllers.progress import progress_status, shown
@@ -101,10 +104,11 @@ class ModelController:
             events = transitions(previous, status, "Validate")
             return Decision(status=status.to_object(), events=events, finalizers=finalizers, volatile=VOLATILE)
         life = live(ModelWorks(owner, spec, settings), previous, observed, now)
+        isolation = isolate(owner, (STATUS_PORT,), observed, settings)
         status, wake = _status(spec, life, previous, observed, generation, now)
         return Decision(
-            children=_children(life),
-            remove=_removals(owner.name, spec, life, observed),
+            children=(*isolation.children, *_children(life)),
+            remove=(*isolation.remove, *_removals(owner.name, spec, life, observed)),
             status=status.to_object(),
             events=transitions(previous, status, "Reconcile"),
             wake_after=wake,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from deepseek_runtime.wire.paths import ENGINE_PORT, STATUS_PORT
 from deepseek_runtime.wire.route import Route
 from deepseek_runtime.wire.serve import ServeConfig
 
@@ -23,6 +24,7 @@ from deepseek_operator.controllers.conditions import (
 )
 from deepseek_operator.controllers.decision import Child, Decision, Object, Observed, Ref, Remove, Settings
 from deepseek_operator.controllers.events import transitions
+from deepseek_operator.controllers.isolation import isolate
 from deepseek_operator.controllers.resource import Invalid, deleting, read_spec, read_status
 from deepseek_operator.controllers.revision import Revision, running, target
 from deepseek_operator.controllers.rollout import Rollout, rollout
@@ -75,10 +77,11 @@ class ServiceController:
             status = _outside(previous, "Failed", conditions, generation)
             return Decision(status=status.to_object(), events=transitions(previous, status, "Validate"))
         offer = _offer(owner, spec, previous, observed)
-        children = _children(resource, owner, spec, offer, settings)
+        isolation = isolate(owner, (ENGINE_PORT, STATUS_PORT), observed, settings)
+        children = (*isolation.children, *_children(resource, owner, spec, offer, settings))
         status = _status(owner, offer, previous, observed, generation, now, settings)
         events = transitions(previous, status, "Serve")
-        return Decision(children=children, status=status.to_object(), events=events)
+        return Decision(children=children, remove=isolation.remove, status=status.to_object(), events=events)
 
     def orphaned(self, ref: Ref, observed: Observed) -> tuple[Remove, ...]:
         """The route, which lies in the operator's namespace where no owner reference reaches."""

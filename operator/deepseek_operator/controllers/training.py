@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from deepseek_runtime.wire.paths import STATUS_PORT
+
 from deepseek_operator.api.base import LastFailure, ProgressStatus, StatusCondition
 from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec, DeepSeekModelStatus
 from deepseek_operator.api.names import MODEL, TRAINING, Condition, Reason
@@ -23,6 +25,7 @@ from deepseek_operator.controllers.conditions import (
 from deepseek_operator.controllers.decision import Child, Decision, Object, Observed, Ref, Remove, Settings
 from deepseek_operator.controllers.events import transitions
 from deepseek_operator.controllers.failures import claim_failure
+from deepseek_operator.controllers.isolation import isolate
 from deepseek_operator.controllers.origin import BASE
 from deepseek_operator.controllers.progress import percent, progress_status
 from deepseek_operator.controllers.publication import publication
@@ -91,14 +94,15 @@ class TrainingController:
         status = _status(course, obstacle, previous, generation, now)
         status = status.model_copy(update={"published_model": published})
         standing = course.current.standing if course.current is not None else None
+        isolation = isolate(owner, (STATUS_PORT,), observed, settings)
         children = (course.claim, standing.child if standing is not None else None, model)
         waits = [
             standing.wake_after if standing else None,
             course.current.figures.wake_after if course.current else None,
         ]
         return Decision(
-            children=tuple(child for child in children if child is not None),
-            remove=_removals(course),
+            children=(*isolation.children, *(child for child in children if child is not None)),
+            remove=(*isolation.remove, *_removals(course)),
             status=status.to_object(),
             events=transitions(previous, status, "Train"),
             wake_after=min((wait for wait in waits if wait is not None), default=None),
@@ -106,7 +110,7 @@ class TrainingController:
         )
 
     def orphaned(self, ref: Ref, observed: Observed) -> tuple[Remove, ...]:
-        """Nothing: the claim and the Jobs have an owner reference, and the published model stays."""
+        """Nothing: the claim, the Jobs and the policy have an owner reference, and the published model stays."""
         return ()
 
 

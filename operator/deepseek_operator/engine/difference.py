@@ -15,7 +15,7 @@ from deepseek_operator.desired.quantity import amount
 Path = tuple[str, ...]
 
 _SHARED_LISTS = frozenset({"ownerReferences", "finalizers", "imagePullSecrets"})
-_WHOLE_MAPS = frozenset({"selector", "matchLabels", "nodeSelector"})
+_WHOLE_MAPS = frozenset({"selector", "podSelector", "namespaceSelector", "matchLabels", "nodeSelector"})
 _QUANTITIES = frozenset({"limits", "requests", "sizeLimit", "capacity"})
 _OMITTED_WHEN_ZERO = frozenset({"readOnly", "value", "hostNetwork", "hostPID", "hostIPC", "stdin", "tty", "optional"})
 """Fields without a pointer in Kubernetes' types: written as false or empty, they are not there when read."""

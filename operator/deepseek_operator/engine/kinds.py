@@ -43,6 +43,7 @@ CHILDREN = (
     Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims", SELECTOR),
     Kind("Deployment", "apps/v1", "deployments", SELECTOR),
     Kind("Service", "v1", "services", SELECTOR),
+    Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies", SELECTOR),
 )
 WATCHED = (*RESOURCES, *CHILDREN, ROUTES)
 

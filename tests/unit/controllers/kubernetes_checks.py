@@ -10,6 +10,7 @@ MODELS: dict[str, Any] = {
     "Deployment": client.V1Deployment,
     "Service": client.V1Service,
     "ConfigMap": client.V1ConfigMap,
+    "NetworkPolicy": client.V1NetworkPolicy,
 }
 
 
