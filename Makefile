@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 LOCAL := $(PYTHON) -m local
 export PYTHONPATH := operator:runtime:.
 
-.PHONY: help demo test clean setup check generate lock images up down test-unit test-integration test-faults test-e2e
+.PHONY: help demo test clean setup check generate lock images up down test-unit test-integration test-faults test-e2e bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -34,7 +34,7 @@ check: setup ## format, lint, strict types, import contracts, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy local examples
+	$(BIN)/mypy local examples benchmarks
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m deepseek_operator.api.generate --check
 
@@ -69,3 +69,7 @@ test-faults: setup ## crashes, lost answers and stale views, seeded
 
 test-e2e: setup ## the journeys of the README on the local cluster with real pods
 	$(BIN)/pytest tests/e2e
+
+bench: setup ## figures of the operator's core; ONLY=name for one scenario, SCALE=0.1 for a smaller cluster
+	@$(LOCAL) build
+	$(BIN)/python -m benchmarks $(ONLY) $(if $(SCALE),--scale $(SCALE))

@@ -21,12 +21,6 @@ Object = dict[str, Any]
 
 ADMIN = "admin"
 _GROUPS = {ADMIN: "system:masters"}
-_AUDIT_POLICY: Object = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata"}],
-}
 
 _CONTROLLERS = (
     "clusterrole-aggregation-controller", "deployment-controller", "garbage-collector-controller", "job-controller",
@@ -45,11 +39,22 @@ def free_port() -> int:
 
 
 class ControlPlane:
-    """The processes of one control plane; all of its state is in `directory`."""
+    """The processes of one control plane; all of its state is in `directory`.
 
-    def __init__(self, kube: Path, directory: Path) -> None:
+    Without `controllers` there is no controller manager. The audit log tells of the users in `audited`, or of all.
+    """
+
+    def __init__(
+        self,
+        kube: Path,
+        directory: Path,
+        controllers: Sequence[str] = _CONTROLLERS,
+        audited: Sequence[str] = (),
+    ) -> None:
         self.kube = kube
         self.directory = directory
+        self._controllers = controllers
+        self._audited = audited
         self.url = f"https://127.0.0.1:{free_port()}"
         self.audit_log = directory / "audit.log"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -60,7 +65,7 @@ class ControlPlane:
         self._write(
             "tokens.csv", "".join(f'{token},{name},{name},"{_GROUPS[name]}"\n' for name, token in tokens.items())
         )
-        self._write("audit.yaml", json.dumps(_AUDIT_POLICY))
+        self._write("audit.yaml", json.dumps(self._audit_policy()))
         key, public = str(self.directory / "accounts.key"), str(self.directory / "accounts.pub")
         self._run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
         self._run("openssl", "ec", "-in", key, "-pubout", "-out", public)
@@ -75,18 +80,21 @@ class ControlPlane:
             f"--secure-port={self.url.rpartition(':')[2]}", f"--cert-dir={self.directory / 'pki'}",
             f"--token-auth-file={self.directory / 'tokens.csv'}", "--authorization-mode=RBAC",
             f"--service-account-key-file={public}", f"--service-account-signing-key-file={key}",
-            "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.0.0.0/24",
+            "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.0.0.0/16",
             "--endpoint-reconciler-type=none", "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             f"--audit-policy-file={self.directory / 'audit.yaml'}", f"--audit-log-path={self.audit_log}",
+            "--audit-log-maxsize=4096",
         )  # fmt: skip
         self._await("/readyz", tokens[ADMIN])
         self.kubeconfig = self.write_kubeconfig(ADMIN, tokens[ADMIN])
         self.api = Api.connect(self.kubeconfig)
+        if not self._controllers:
+            return
         self._spawn(
             "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", f"--service-account-private-key-file={key}",
             "--leader-elect=false", "--secure-port=0", "--kube-api-qps=500", "--kube-api-burst=1000",
             f"--cert-dir={self.directory / 'manager'}",
-            f"--controllers={','.join(_CONTROLLERS)}",
+            f"--controllers={','.join(self._controllers)}",
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -133,6 +141,15 @@ class ControlPlane:
             "current-context": "test",
         }
         return self._write(f"{user}.kubeconfig", yaml.safe_dump(content))
+
+    def _audit_policy(self) -> Object:
+        rule = {"level": "Metadata", **({"users": list(self._audited)} if self._audited else {})}
+        return {
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "rules": [rule, {"level": "None"}],
+        }
 
     def _write(self, name: str, text: str) -> Path:
         path = self.directory / name

@@ -1,0 +1,78 @@
+"""`python -m benchmarks [NAME…]`: measure, print the table, write build/bench/NAME.json."""
+
+import argparse
+import asyncio
+import importlib
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.cluster import cluster
+from benchmarks.machine import confine, machine, versions
+from benchmarks.operators import Operator
+from benchmarks.report import Measurement, table, write
+from benchmarks.scenarios import SCENARIOS
+from local.build import built
+
+CORES = 2
+"""For the API server, etcd, the operator and this tool together."""
+RESULTS = Path(__file__).parents[1] / "build" / "bench"
+
+
+async def measure(
+    kube: Path, operator: Operator, names: Sequence[str], scale: float = 1.0
+) -> dict[str, list[Measurement]]:
+    """All scenarios on one cluster that grows: those of the smallest size first."""
+    found: dict[str, list[Measurement]] = {name: [] for name in names}
+    sizes = sorted({size for name in names for size in SCENARIOS[name].sizes})
+    async with cluster(kube, operator) as shared:
+        await shared.start()
+        for size in sizes:
+            _say(f"growing to {size * scale:,.0f} resources")
+            await shared.grow(round(size * scale))
+            for name in names:
+                if size in SCENARIOS[name].sizes:
+                    _say(name)
+                    found[name] += await SCENARIOS[name].run(shared)
+        await shared.process.stop()
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """1 where a target is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SCENARIOS)}; default: all")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the numbers of existing resources")
+    parser.add_argument("--operator", default="benchmarks.deepseek", help="module with an OPERATOR to measure")
+    told = parser.parse_args(arguments)
+    if unknown := [name for name in told.names if name not in SCENARIOS]:
+        parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    names = [name for name in SCENARIOS if name in told.names or not told.names]
+    operator: Operator = importlib.import_module(told.operator).OPERATOR
+    kube = built() / "kube"
+    confine(CORES)
+    conditions = {
+        "operator": operator.name,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scale": told.scale,
+        "machine": machine(),
+        "versions": versions(kube),
+    }
+    found = asyncio.run(measure(kube, operator, names, told.scale))
+    for name, measurements in found.items():
+        write(RESULTS / f"{name}.json", conditions, measurements)
+    everything = [measurement for measurements in found.values() for measurement in measurements]
+    print(table(everything))
+    missed = sum(measurement.passed is False for measurement in everything)
+    print(f"{missed} of {sum(measurement.target is not None for measurement in everything)} targets missed")
+    return 1 if missed else 0
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
