@@ -6,13 +6,15 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from deepseek_runtime.chat import template
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.models import text
 
 BOS, EOS, PAD = "<|bos|>", "<|eos|>", "<|pad|>"
-SPECIAL = (BOS, EOS, PAD)
-"""Their ids are 0, 1 and 2."""
+USER, ASSISTANT = "<|user|>", "<|assistant|>"
+SPECIAL = (BOS, EOS, PAD, USER, ASSISTANT)
+"""Their ids are 0 to 4; the chat template (chat/default.jinja) is written with them."""
 
 SMALLEST = 256 + len(SPECIAL)
 
@@ -43,9 +45,14 @@ def train(vocab_size: int, paths: Sequence[str], reporter: Reporter) -> Tokenize
 
 
 def save(tokenizer: Tokenizer, directory: Path, context_length: int) -> None:
-    """Write tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer loads."""
+    """Write what transformers' AutoTokenizer loads: the tokenizer, its configuration and its chat template."""
     PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD, model_max_length=context_length
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        model_max_length=context_length,
+        chat_template=template.default(),
     ).save_pretrained(directory)
 
 

@@ -36,7 +36,7 @@ def test_golden() -> None:
         "evaluate": evaluate(),
         "train": train(),
     } == {
-        "build": "02f52daa99fddef2e296fe0fc6430c778da2f52bca815f29a19f49cc767961a5",
+        "build": "e93ec9395c312fcc8219531311d4d121bdaa16fd21abff56f01199e6cd1b3734",
         "publish": "10ac38f3cb788b86cac2b5d3096548a6622a5297a99b4e141322035bdfb256d1",
         "quantize": "6b5c30dcf2f3b7cb02de7be77c7075b6df4fd99c1e7e1fe1099beeace9c540d4",
         "evaluate": "6ba8eac1f258a1d73a9756730a3bf967f8f51680f6c6e4fc60b30baaf28e488b",
