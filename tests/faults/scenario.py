@@ -66,7 +66,9 @@ def quickstart() -> list[Object]:
             PUBLISHED_REF,
             {
                 "source": {"trainingRun": {"name": RUN_REF.name}},
-                "variants": [{"name": "int8", "quantization": {"scheme": "int8"}}],
+                "variants": [
+                    {"name": "int8", "quantization": {"scheme": "int8"}, "gate": {"maxPerplexityIncrease": 0.02}}
+                ],
                 "evaluation": {"text": _TEXT},
             },
         ),

@@ -55,6 +55,7 @@ DATA: dict[str, Place] = {
     TRAINING: ("spec", "stages", 0, "data", 0),
 }
 LONG = "a" * 41
+GATED = {"name": "int8", "quantization": {"scheme": "int8"}, "gate": {"maxPerplexityIncrease": 0.02}}
 BROKEN: list[tuple[str, Place, Any, str]] = [
     *((kind, ("metadata", "name"), LONG, "metadata.name must have at most 40 characters") for kind in MAKERS),
     *((kind, ("metadata", "name"), "a.b", "metadata.name must have no dot") for kind in MAKERS),
@@ -75,6 +76,9 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
     (MODEL, ("spec", "source", "scratch", "architecture"), "GPT2", 'values: "DeepSeekV3", "DeepSeekV2", "Llama"'),
     (MODEL, ("spec", "variants"), [{"name": "base", "quantization": {"scheme": "int8"}}], "the name base is taken"),
     (MODEL, ("spec", "variants"), [{"name": "a", "quantization": {"scheme": "int8"}}] * 2, "Duplicate value"),
+    (MODEL, ("spec", "variants"), [GATED], "a variant with a gate needs evaluation"),
+    (MODEL, ("spec", "variants"), [{**GATED, "gate": {}}], "Required value"),
+    (MODEL, ("spec", "variants"), [{**GATED, "gate": {"maxPerplexityIncrease": -0.1}}], "greater than or equal to 0"),
     (MODEL, ("spec", "storage", "size"), "much", "should match"),
     (MODEL, ("spec", "storage", "sise"), "1Gi", 'unknown field "spec.storage.sise"'),
     (MODEL, ("spec", "storage", "accessModes"), [], "should have at least 1 items"),

@@ -78,11 +78,25 @@ class QuantizationSpec(ApiModel):
     )
 
 
+class GateSpec(ApiModel):
+    """What a variant must show before it is served."""
+
+    max_perplexity_increase: float = Field(
+        ge=0,
+        le=1000,
+        description="How much higher than the base's its perplexity may be, as a share of it: 0.02 is 2 %. Compared to four decimals.",
+    )
+
+
 class VariantSpec(ApiModel):
     """One quantized form of the model, in a volume of its own."""
 
     name: ShortName = Field(description="What services call it. `base` is taken by the unquantized weights.")
     quantization: QuantizationSpec = Field(description="How it is made.")
+    gate: GateSpec | None = Field(
+        default=None,
+        description="No service begins to serve a variant that misses its gate or is not measured yet; what a service serves already goes on. It needs evaluation, and changing it computes nothing again.",
+    )
 
 
 class EvaluationSpec(ApiModel):
@@ -98,6 +112,14 @@ class EvaluationSpec(ApiModel):
 class DeepSeekModelSpec(ApiModel):
     """What is wanted."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.evaluation) || !self.variants.exists(variant, has(variant.gate))",
+                "a variant with a gate needs evaluation",
+            )
+        )
+    )
     source: ModelSource = Field(description="Where the weights come from.")
     storage: Storage = Field(default=Storage(), description="The volumes; one for the base and one for each variant.")
     variants: list[VariantSpec] = Field(
@@ -154,11 +176,23 @@ class QuantizationStatus(ApiModel):
     expert_bytes_after: int = Field(default=0, description="Bytes of the routed experts in the variant.")
 
 
+class GateStatus(ApiModel):
+    """What a variant's gate says."""
+
+    phase: Literal["Pending", "Passed", "Blocked"] = Field(
+        description="Pending until base and variant are measured; a blocked variant is not served."
+    )
+    perplexity_increase: Figure | None = Field(
+        default=None, description="Its perplexity beside the base's: 0.02 is 2 % higher, negative is lower."
+    )
+    limit: float = Field(description="The gate's maxPerplexityIncrease.")
+
+
 class ArtifactStatus(ApiModel):
     """One sealed artifact: the base or a variant."""
 
     name: str = Field(description="`base`, or the variant's name.")
-    phase: Literal["Pending", "Working", "Ready", "Failed"] = Field(description="Where it stands.")
+    phase: Literal["Pending", "Working", "Ready", "Failed"] = Field(description="Where it stands; Ready is sealed.")
     identity: str = Field(description="Of the work that makes it: its inputs, recipe and algorithm.")
     claim: str = Field(description="The PersistentVolumeClaim that holds it.")
     digest: str | None = Field(default=None, description="SHA-256 of its manifest.")
@@ -169,6 +203,7 @@ class ArtifactStatus(ApiModel):
     )
     scores: ScoresStatus | None = Field(default=None, description="What the evaluation found.")
     evaluation_identity: str | None = Field(default=None, description="Of the evaluation that found it.")
+    gate: GateStatus | None = Field(default=None, description="Whether a variant with a gate may be served.")
     image: str | None = Field(default=None, description="The image that made it: provenance, not identity.")
     seconds: Figure | None = Field(default=None, description="How long its Job took.")
 
@@ -184,9 +219,19 @@ class DeepSeekModelStatus(CommonStatus):
     """What is."""
 
     phase: (
-        Literal["Pending", "Building", "Publishing", "Quantizing", "Evaluating", "Ready", "Failed", "Terminating"]
+        Literal[
+            "Pending",
+            "Building",
+            "Publishing",
+            "Quantizing",
+            "Evaluating",
+            "Ready",
+            "Blocked",
+            "Failed",
+            "Terminating",
+        ]
         | None
-    ) = Field(default=None, description="One word for people; programs read the conditions.")
+    ) = Field(default=None, description="One word for people; programs read the conditions. Blocked: by a gate.")
     digest: str | None = Field(default=None, description="SHA-256 of the base's manifest.")
     size: str | None = Field(default=None, description="Of the base's files, for people.")
     architecture: ArchitectureStatus | None = Field(default=None, description="What the weights are.")

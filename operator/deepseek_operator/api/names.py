@@ -55,6 +55,7 @@ class Condition:
     ACQUIRED = "Acquired"  # model: the base revision is sealed and proven
     VARIANTS_READY = "VariantsReady"  # model with variants
     EVALUATED = "Evaluated"  # model with an evaluation
+    GATES_PASSED = "GatesPassed"  # model with a gate: no variant is blocked
     DELETION_BLOCKED = "DeletionBlocked"  # model: a service still runs on it
     STAGES_COMPLETE = "StagesComplete"  # run
     PROGRESS_REACHABLE = "ProgressReachable"  # false when a working pod does not answer
@@ -99,6 +100,7 @@ class Reason:
     CRASHED = "Crashed"
     FORBIDDEN = "Forbidden"
     UNREACHABLE = "Unreachable"
+    GATE_BLOCKED = "GateBlocked"
     NAME_TAKEN = "NameTaken"
     REPAIRED = "Repaired"
     CREATED = "Created"

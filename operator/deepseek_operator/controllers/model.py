@@ -8,6 +8,7 @@ from deepseek_runtime.wire.paths import STATUS_PORT
 from deepseek_operator.api.base import LastFailure
 from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, DeepSeekModelStatus
 from deepseek_operator.api.names import FINALIZER_IN_USE, MODEL, TRAINING, Condition, Reason
+from deepseek_operator.controllers import gate
 from deepseek_operator.controllers.artifacts import Advance, advance, forget_scores, measure
 from deepseek_operator.controllers.conditions import (
     Verdict,
@@ -170,7 +171,8 @@ def _status(
     generation: int,
     now: datetime,
 ) -> tuple[DeepSeekModelStatus, float | None]:
-    domain = _domain(spec, life)
+    artifacts = _artifacts(spec, life, previous)
+    domain = _domain(spec, life, artifacts)
     verdicts = roll_up(domain, holds(Condition.READY, Reason.READY, _summary(spec, life)))
     ready = verdicts[0]
     working = [part for part in life.parts if not part.ready]
@@ -184,7 +186,6 @@ def _status(
         if figures.figures is not None:
             progress = progress_status(part.work.called, figures.figures)
             break
-    artifacts = _artifacts(spec, life, previous)
     base = next((artifact for artifact in artifacts if artifact.name == BASE and artifact.digest), None)
     sealed = life.base is not None and life.base.ready
     known = life.base.architecture if life.base is not None and life.base.architecture else previous.architecture
@@ -203,7 +204,7 @@ def _status(
     return status, min((wait for wait in waits if wait is not None), default=None)
 
 
-def _domain(spec: DeepSeekModelSpec, life: Life) -> tuple[Verdict, ...]:
+def _domain(spec: DeepSeekModelSpec, life: Life, artifacts: list[ArtifactStatus]) -> tuple[Verdict, ...]:
     if isinstance(life.origin, Verdict) or life.base is None:
         return (life.origin,) if isinstance(life.origin, Verdict) else ()
     acquired = _verdict(Condition.ACQUIRED, (life.base,), 1, f"the base is sealed on {life.base.artifact.claim}")
@@ -224,7 +225,8 @@ def _domain(spec: DeepSeekModelSpec, life: Life) -> tuple[Verdict, ...]:
             if part.artifact.scores
         )
         verdicts.append(_verdict(Condition.EVALUATED, life.scores, 1 + len(spec.variants), f"perplexity: {scored}"))
-    return tuple(verdicts)
+    gates = gate.verdict(spec, artifacts)
+    return (*verdicts, gates) if gates is not None else tuple(verdicts)
 
 
 def _verdict(condition: str, parts: tuple[Advance, ...], wanted: int, done: str) -> Verdict:
@@ -248,9 +250,9 @@ def _verdict(condition: str, parts: tuple[Advance, ...], wanted: int, done: str)
 
 def _artifacts(spec: DeepSeekModelSpec, life: Life, previous: DeepSeekModelStatus) -> list[ArtifactStatus]:
     if life.base is None:
-        return previous.artifacts  # what is sealed stays known while its source is waited for
+        return gate.judged(spec, previous.artifacts)  # what is sealed stays known while its source is waited for
     latest = {part.artifact.name: part.artifact for part in life.parts}
-    return [forget_scores(artifact, spec.evaluation) for artifact in latest.values()]
+    return gate.judged(spec, [forget_scores(artifact, spec.evaluation) for artifact in latest.values()])
 
 
 def _last_failure(life: Life, working: list[Advance], previous: DeepSeekModelStatus) -> LastFailure | None:
@@ -270,7 +272,7 @@ def _phase(ready: Verdict, life: Life, *, stuck: bool) -> str:
     if ready.status == "True":
         return "Ready"
     if stuck:
-        return "Failed"
+        return "Blocked" if ready.reason == Reason.GATE_BLOCKED else "Failed"
     if isinstance(life.origin, Verdict) or life.base is None:
         return "Pending"
     if not life.base.ready:

@@ -32,6 +32,10 @@ REMEDIES: dict[str, str] = {
     Reason.LAYERS_TOO_NARROW: "Lower parallelism.tensor to the width of the narrowest layer or less.",
     Reason.CONTEXT_TOO_LONG: "Lower engine.contextLength, or leave it out for the model's own.",
     Reason.VARIANT_NOT_FOUND: "Add the variant to the model, or name one that it has.",
+    Reason.GATE_BLOCKED: (
+        "Quantize less of it (quantization.ignore), serve the base or another variant, or raise "
+        "gate.maxPerplexityIncrease where so much loss is acceptable."
+    ),
     Reason.STAGE_NOT_FOUND: "Name a stage that the TrainingRun has, or leave it out for the last.",
     Reason.MODEL_NOT_FOUND: "Create the DeepSeekModel, or correct its name.",
     Reason.TRAINING_RUN_NOT_FOUND: "Create the TrainingRun, or correct its name.",

@@ -10,6 +10,7 @@ from deepseek_operator.api.inferenceservice import InferenceServiceSpec, ServedM
 from deepseek_operator.api.names import MODEL, Annotation, Condition, Reason
 from deepseek_operator.controllers.conditions import Verdict, holds, pending, stalled
 from deepseek_operator.controllers.decision import Object, Observed, Ref
+from deepseek_operator.controllers.gate import explain, judge
 from deepseek_operator.controllers.model_works import one_node
 from deepseek_operator.controllers.origin import BASE
 from deepseek_operator.controllers.remedies import with_remedy
@@ -53,6 +54,13 @@ def target(namespace: str, spec: InferenceServiceSpec, observed: Observed) -> tu
         return _waiting(f"{wanted} of DeepSeekModel {name} is not sealed: {_why(model.status, artifact)}"), None
     if (problem := service_problem(spec, architecture)) is not None:
         return stalled(Condition.MODEL_READY, *problem), None
+    gate = judge(model.spec, model.status.artifacts, wanted)
+    if gate is not None and gate.phase == "Blocked":
+        message = with_remedy(Reason.GATE_BLOCKED, f"DeepSeekModel {name}: {explain(wanted, gate)}")
+        return stalled(Condition.MODEL_READY, Reason.GATE_BLOCKED, message), None
+    if gate is not None and gate.phase == "Pending":
+        happened = f"{wanted} of DeepSeekModel {name} has a gate and is not measured yet"
+        return _waiting(f"{happened}: {_why(model.status, None)}"), None
     served = ServedModel(model=name, variant=variant, digest=artifact.digest)
     found = Revision(
         served=served,

@@ -181,7 +181,7 @@ def _verdicts(offer: Offer, routed: Verdict) -> tuple[Verdict, ...]:
         keeps = offer.wanted is not None and pods.engine.status == "True" and pods.ready > 0
         if not keeps:
             return roll_up((offer.model,), offer.model)
-        ready = holds(Condition.READY, Reason.ROLLING_OUT, f"the revision before answers; {offer.model.message}")
+        ready = holds(Condition.READY, Reason.ROLLING_OUT, f"what answered before goes on; {offer.model.message}")
         return (ready, _kstatus(offer.model), offer.model, pods.engine, routed)
     ready = pods.engine.as_type(Condition.READY, "True")
     verdicts = roll_up((offer.model, pods.engine, routed), ready)

@@ -118,6 +118,7 @@ class TestResource:
 
 OPTIONAL = {
     ("DeepSeekModel", "spec.evaluation"),
+    ("DeepSeekModel", "spec.variants[].gate"),
     ("DeepSeekModel", "spec.source.scratch"),
     ("DeepSeekModel", "spec.source.trainingRun"),
     ("DeepSeekModel", "spec.source.scratch.tokenizer.text[].claim"),

@@ -46,9 +46,12 @@ class Builder:
         at[last] = value
         return self
 
-    def variant(self, name: str, **quantization: Any) -> "Builder":
-        """One int8 variant more."""
-        self.spec.setdefault("variants", []).append({"name": name, "quantization": {"scheme": "int8", **quantization}})
+    def variant(self, name: str, *, gate: float | None = None, **quantization: Any) -> "Builder":
+        """One int8 variant more; `gate`: how much higher its perplexity may be."""
+        made: dict[str, Any] = {"name": name, "quantization": {"scheme": "int8", **quantization}}
+        if gate is not None:
+            made["gate"] = {"maxPerplexityIncrease": gate}
+        self.spec.setdefault("variants", []).append(made)
         return self
 
     def evaluated(self, **settings: Any) -> "Builder":
