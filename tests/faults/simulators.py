@@ -190,7 +190,7 @@ def result(job: Job) -> JobResult:
         scores=Scores(perplexity=12.5, bits_per_byte=1.5, tokens=100, bytes=300, seconds=1.0)
         if job.kind == "evaluate"
         else None,
-        training=Training(steps=job.steps, tokens=1000, loss=2.5, seconds=2.0, tokens_per_second=500.0)
+        training=Training(steps=job.steps or 30, tokens=1000, loss=2.5, seconds=2.0, tokens_per_second=500.0)
         if job.kind == "train"
         else None,
         image="runtime:test",

@@ -54,7 +54,7 @@ class ClaimData(ApiModel):
     claim_name: str = Field(min_length=1, max_length=253, description="The PersistentVolumeClaim.")
     path: SubPath | None = Field(
         default=None,
-        description="A file, or a directory whose *.txt files are read in the order of their names. Absent: the whole volume.",
+        description="A file, or a directory whose *.txt files (*.jsonl for sft) are read in the order of their names. Absent: the whole volume.",
     )
 
 

@@ -26,13 +26,27 @@ class BaseModelReference(ApiModel):
 class HyperparametersSpec(ApiModel):
     """AdamW (Loshchilov and Hutter, 2019) with linear warm-up and cosine decay."""
 
-    learning_rate: float = Field(default=3e-4, gt=0, le=1, description="At the end of warm-up.")
-    min_learning_rate_ratio: float = Field(default=0.1, ge=0, le=1, description="What is left of it at the last step.")
-    warmup_steps: int = Field(default=100, ge=0, description="Steps from zero to the full learning rate.")
-    batch_size: int = Field(
-        default=8, ge=1, le=65536, description="Sequences for each optimizer step, over all processes."
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1, description="At the end of warm-up. Absent: 3e-4 for pretrain, 2e-5 for sft."
     )
-    sequence_length: int = Field(default=256, ge=8, le=131072, description="Tokens in one sequence.")
+    min_learning_rate_ratio: float = Field(default=0.1, ge=0, le=1, description="What is left of it at the last step.")
+    warmup_steps: int | None = Field(
+        default=None,
+        ge=0,
+        description="Steps from zero to the full learning rate. Absent: 100 for pretrain, 10 for sft.",
+    )
+    batch_size: int = Field(
+        default=8,
+        ge=1,
+        le=65536,
+        description="Sequences for each optimizer step, over all processes. Of sft every sequence is packed with as many examples as fit.",
+    )
+    sequence_length: int = Field(
+        default=256,
+        ge=8,
+        le=131072,
+        description="Tokens in one sequence. An example of sft that is longer ends with its last answer that fits; if none fits, it is left out.",
+    )
     weight_decay: float = Field(default=0.1, ge=0, le=1, description="Of matrices; vectors have none.")
     gradient_clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
     beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of the mean of gradients.")
@@ -44,17 +58,34 @@ class HyperparametersSpec(ApiModel):
 
 
 class Until(ApiModel):
-    """When the stage ends."""
+    """When the stage ends: exactly one of the fields."""
 
-    steps: int = Field(ge=1, le=100_000_000, description="Optimizer steps.")
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.steps) != has(self.epochs)", "exactly one of steps and epochs must be given")
+        )
+    )
+    steps: int | None = Field(default=None, ge=1, le=100_000_000, description="Optimizer steps.")
+    epochs: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="How often all the data is met. The status shows the steps as soon as the pod has read the data.",
+    )
 
 
 class StageSpec(ApiModel):
     """One stage."""
 
     name: ShortName = Field(description="What the status and a DeepSeekModel's source call it.")
-    type: Literal["pretrain"] = Field(description="pretrain: next-token prediction on plain text.")
-    data: list[DataSource] = Field(min_length=1, max_length=16, description="The text.")
+    type: Literal["pretrain", "sft"] = Field(
+        description="pretrain: next-token prediction on plain text. sft: supervised fine-tuning on examples, which learns their answers only."
+    )
+    data: list[DataSource] = Field(
+        min_length=1,
+        max_length=16,
+        description='For pretrain text files, in directories *.txt. For sft JSON lines, in directories *.jsonl, each {"messages": [{"role": …, "content": …}, …]} or {"prompt": …, "completion": …}.',
+    )
     hyperparameters: HyperparametersSpec = Field(default=HyperparametersSpec(), description="How it learns.")
     until: Until = Field(description="When it ends.")
 
@@ -117,6 +148,14 @@ class TrainingRunSpec(ApiModel):
     )
 
 
+class ExamplesStatus(ApiModel):
+    """What was found in a stage's data."""
+
+    total: int = Field(description="Examples in all.")
+    cut: int = Field(description="Longer than sequenceLength: they end with the last answer that fits.")
+    left_out: int = Field(description="Left out, since not even their first answer fits.")
+
+
 class StageStatus(ApiModel):
     """One stage."""
 
@@ -124,12 +163,15 @@ class StageStatus(ApiModel):
     phase: Literal["Pending", "Running", "Suspended", "Complete", "Failed"] = Field(description="Where it stands.")
     identity: str = Field(description="Of its work: its inputs, recipe and algorithm.")
     step: int = Field(default=0, description="Optimizer steps done, at most 15 s old.")
-    steps: int = Field(description="Steps in all.")
+    steps: int | None = Field(
+        default=None, description="Steps in all; of a stage that counts epochs, once its data is read."
+    )
     loss: Figure | None = Field(default=None, description="Training loss of the last step shown.")
     tokens_per_second: Figure | None = Field(default=None, description="Over all processes.")
     remaining: str | None = Field(default=None, description="Time left, for example 3m20s.")
     restarts: int = Field(default=0, description="Pods that were lost and replaced.")
     checkpoint_step: int | None = Field(default=None, description="Step of the newest checkpoint.")
+    examples: ExamplesStatus | None = Field(default=None, description="Of sft: what was found in the data.")
     digest: str | None = Field(default=None, description="SHA-256 of the export's manifest.")
     bytes: int | None = Field(default=None, description="Size of the export.")
     seconds: Figure | None = Field(default=None, description="Of training, over all pods.")
@@ -143,7 +185,10 @@ class TrainingRunStatus(CommonStatus):
         default=None, description="One word for people; programs read the conditions."
     )
     stage: str | None = Field(default=None, description="The stage at work, or the last.")
-    percent: int | None = Field(default=None, description="Of all steps of all stages.")
+    percent: int | None = Field(
+        default=None,
+        description="Of all steps of all stages; absent while one counts epochs and has not read its data.",
+    )
     stages: list[StageStatus] = Field(
         default=[],
         max_length=8,

@@ -13,6 +13,7 @@ from deepseek_runtime.wire.job import ALGORITHMS
 from deepseek_operator.api.base import DataSource
 from deepseek_operator.api.deepseekmodel import EvaluationSpec, QuantizationSpec, ScratchSource
 from deepseek_operator.api.trainingrun import StageSpec
+from deepseek_operator.controllers.hyperparameters import hyperparameters
 
 INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "build": {"config": {}, "seed": 0, "vocabSize": 4096},
@@ -66,7 +67,8 @@ def evaluate_identity(input_digest: str, evaluation: EvaluationSpec) -> str:
 
 def train_identity(input_digest: str, stage: StageSpec) -> str:
     """Of one stage of a run. How many processes share the work is no part of it: they share the same batches."""
-    recipe = {"type": stage.type, "steps": stage.until.steps, **stage.hyperparameters.to_object()}
+    settings = hyperparameters(stage).model_dump(mode="json", by_alias=True)
+    recipe = {"type": stage.type, **stage.until.to_object(), **settings}
     return _identity("train", {"digest": input_digest, "data": _data(stage.data)}, recipe)
 
 

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from deepseek_runtime.wire.job import Hyperparameters, TrainJob
+from deepseek_runtime.wire.job import TrainJob
 from deepseek_runtime.wire.paths import ARTIFACT, INPUT, OUTPUT, STAGES
+from deepseek_runtime.wire.progress import Examples
 
 from deepseek_operator.api.deepseekmodel import ArtifactStatus
-from deepseek_operator.api.trainingrun import StageSpec, StageStatus, TrainingRunSpec
+from deepseek_operator.api.trainingrun import ExamplesStatus, StageSpec, StageStatus, TrainingRunSpec
 from deepseek_operator.controllers.attempts import Standing, Work, outdated, stand
 from deepseek_operator.controllers.decision import Object, Observed, Settings
+from deepseek_operator.controllers.hyperparameters import hyperparameters
 from deepseek_operator.controllers.identity import train_identity
 from deepseek_operator.controllers.model_works import one_node
 from deepseek_operator.controllers.progress import NOTHING, Shown, duration, shown
@@ -66,8 +68,9 @@ def stage_work(owner: Owner, spec: TrainingRunSpec, stage: StageSpec, start: Sta
         type=stage.type,
         input_digest=start.digest,
         data=data_paths(stage.data),
-        hyperparameters=Hyperparameters.model_validate(stage.hyperparameters.model_dump()),
+        hyperparameters=hyperparameters(stage),
         steps=stage.until.steps,
+        epochs=stage.until.epochs,
         processes=spec.compute.processes,
         checkpoint_every_steps=spec.checkpoint.every_steps,
         keep_checkpoints=spec.checkpoint.keep,
@@ -122,6 +125,9 @@ def take(
             "loss": seen.loss if seen.loss is not None else status.loss,
             "tokens_per_second": seen.tokens_per_second,
             "remaining": None if seen.remaining_seconds is None else duration(seen.remaining_seconds),
+            # A stage that counts epochs learns from its pod how many steps they are.
+            "steps": status.steps or (seen.total if seen.unit == "step" else 0) or None,
+            "examples": status.examples or _examples(seen.examples),
             "checkpoint_step": seen.checkpoint_step if seen.checkpoint_step is not None else status.checkpoint_step,
         }
         status = status.model_copy(update=live)
@@ -144,9 +150,10 @@ def _working(
         name=stage.name,
         phase=phase,
         identity=work.identity,
-        steps=stage.until.steps,
+        steps=stage.until.steps or (old.steps if old else None),
         step=old.step if old else 0,
         loss=old.loss if old else None,
+        examples=old.examples if old else None,
         checkpoint_step=old.checkpoint_step if old else None,
         restarts=_restarts(old, standing),
     )
@@ -159,8 +166,9 @@ def _complete(stage: StageSpec, work: Work, old: StageStatus | None, standing: S
         name=stage.name,
         phase="Complete",
         identity=work.identity,
-        step=training.steps if training is not None else stage.until.steps,
-        steps=stage.until.steps,
+        step=(training.steps if training is not None else stage.until.steps) or 0,
+        steps=training.steps if training is not None else stage.until.steps,
+        examples=_examples(training.examples if training is not None else None),
         loss=training.loss if training is not None else None,
         tokens_per_second=training.tokens_per_second if training is not None else None,
         restarts=_restarts(old, standing),
@@ -170,6 +178,10 @@ def _complete(stage: StageSpec, work: Work, old: StageStatus | None, standing: S
         seconds=training.seconds if training is not None else None,
         image=result.image if result is not None else None,
     )
+
+
+def _examples(found: Examples | None) -> ExamplesStatus | None:
+    return None if found is None else ExamplesStatus(total=found.total, cut=found.cut, left_out=found.left_out)
 
 
 def _restarts(old: StageStatus | None, standing: Standing | None) -> int:

@@ -230,7 +230,6 @@ def _status(
     current = course.current
     if current is not None and current.figures.unreachable is not None:
         verdicts = (*verdicts, current.figures.unreachable)
-    steps, total = sum(stage.step for stage in course.stages), sum(stage.steps for stage in course.stages)
     return TrainingRunStatus(
         observed_generation=generation,
         conditions=stamp(verdicts, previous.conditions, generation, now),
@@ -238,10 +237,15 @@ def _status(
         progress=_progress(current),
         phase=_phase(course),
         stage=current.status.name if current is not None else course.stages[-1].name if course.complete else None,
-        percent=percent(steps, total),
+        percent=_percent(course.stages),
         stages=list(course.stages),
         claim=_claim(course, previous),
     )
+
+
+def _percent(stages: tuple[StageStatus, ...]) -> int | None:
+    steps = [stage.steps for stage in stages if stage.steps is not None]
+    return percent(sum(stage.step for stage in stages), sum(steps)) if len(steps) == len(stages) else None
 
 
 def _progress(current: Stage | None) -> ProgressStatus | None:

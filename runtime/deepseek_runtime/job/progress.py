@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from deepseek_runtime.wire.progress import Progress
+from deepseek_runtime.wire.progress import Examples, Progress
 
 
 class ProgressMeter:
@@ -29,6 +29,7 @@ class ProgressMeter:
         loss: float | None = None,
         learning_rate: float | None = None,
         checkpoint_step: int | None = None,
+        examples: Examples | None = None,
     ) -> None:
         """Replace the figures. A new phase, or one that goes back, is timed from here."""
         now = self._clock()
@@ -47,6 +48,7 @@ class ProgressMeter:
                 loss=loss,
                 learning_rate=learning_rate,
                 checkpoint_step=checkpoint_step,
+                examples=examples,
             )
 
     def snapshot(self) -> Progress:

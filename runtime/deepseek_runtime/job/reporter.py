@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from deepseek_runtime.wire.progress import Examples
+
 
 class Reporter(Protocol):
     """Takes the latest figures; cheap enough to be called at every step."""
@@ -17,6 +19,7 @@ class Reporter(Protocol):
         loss: float | None = None,
         learning_rate: float | None = None,
         checkpoint_step: int | None = None,
+        examples: Examples | None = None,
     ) -> None:
         """Replace what is shown; the time left follows from `done`, `total` and the time since the phase began."""
         ...

@@ -1,4 +1,4 @@
-"""Reading text: files, or directories of *.txt in the order of their names, all UTF-8."""
+"""Reading text: files, or directories of *.txt (or another pattern) in the order of their names, all UTF-8."""
 
 import codecs
 from collections.abc import Iterator, Sequence
@@ -9,14 +9,17 @@ from deepseek_runtime.job.errors import DataError
 CHUNK = 1 << 20
 
 
-def files(paths: Sequence[str]) -> list[Path]:
-    """Every file that the paths mean; DataError `MissingText` or `EmptyText` names what is wrong."""
+def files(paths: Sequence[str], pattern: str = "*.txt") -> list[Path]:
+    """Every file that the paths mean, of directories those that match the pattern.
+
+    DataError `MissingText` or `EmptyText` names what is wrong.
+    """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(entry for entry in path.glob("*.txt") if entry.is_file())
+            inside = sorted(entry for entry in path.glob(pattern) if entry.is_file())
             if not inside:
-                raise DataError("MissingText", f"{path} has no *.txt files. Put the text there, or name a file.")
+                raise DataError("MissingText", f"{path} has no {pattern} files. Put the text there, or name a file.")
             found += inside
         elif path.is_file():
             found.append(path)

@@ -36,7 +36,12 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a prompt. Special tokens written out in it are read as the letters they are written in."""
-        return self._prefix + self._plain(text)
+        return self._prefix + self.continuation(text)
+
+    def continuation(self, text: str) -> list[int]:
+        """Tokens of a text that follows another."""
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return tokens
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of generated tokens; special ones are left out, incomplete characters are U+FFFD."""
@@ -59,13 +64,9 @@ class Tokenizer:
         # SentencePiece's decoders drop a leading space, which tells two tokens apart.
         return f" {text}" if piece.startswith(WORD_START) and not text.startswith(" ") else text
 
-    def _plain(self, text: str) -> list[int]:
-        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        return tokens
-
     def _beginning(self) -> list[int]:
         """What the tokenizer puts before a text, whatever it puts behind."""
-        plain = self._plain("a")
+        plain = self.continuation("a")
         whole: list[int] = self._tokenizer.encode("a", add_special_tokens=True)
         for start in range(len(whole) - len(plain) + 1):
             if whole[start : start + len(plain)] == plain:

@@ -20,11 +20,15 @@ BIAS = "e_score_correction_bias"
 
 
 class ExpertBalance:
-    """Counts how many tokens each expert gets, and moves the biases after the step."""
+    """Counts how many tokens each expert gets, and moves the biases after the step.
+
+    `counted` says which tokens are no padding, until the step; None: all.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.biases: list[torch.Tensor] = []
         self.loads: list[torch.Tensor] = []
+        self.counted: torch.Tensor | None = None
         for module in model.modules():
             bias = getattr(module, BIAS, None)
             if isinstance(bias, torch.Tensor):
@@ -35,6 +39,7 @@ class ExpertBalance:
     @torch.no_grad()
     def step(self, team: Team) -> None:
         """Move the biases by the load of all processes since the last call."""
+        self.counted = None
         if not self.biases:
             return
         loads = team.sum(torch.stack(self.loads))
@@ -43,10 +48,11 @@ class ExpertBalance:
             bias.add_(move.to(bias.dtype))
             load.zero_()
 
-    @staticmethod
-    def _counter(load: torch.Tensor) -> Any:
+    def _counter(self, load: torch.Tensor) -> Any:
         def count(_module: nn.Module, _arguments: Any, output: tuple[torch.Tensor, ...]) -> None:
-            chosen = output[2].flatten()  # (logits, weights, chosen experts) of every token
-            load.add_(torch.bincount(chosen, minlength=len(load)))
+            chosen = output[2]  # (logits, weights, chosen experts) of every token
+            if self.counted is not None:
+                chosen = chosen[self.counted.flatten()]
+            load.add_(torch.bincount(chosen.flatten(), minlength=len(load)))
 
         return count

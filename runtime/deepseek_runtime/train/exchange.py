@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from deepseek_runtime.wire.exit_codes import ExitCode
 from deepseek_runtime.wire.job import TrainJob
+from deepseek_runtime.wire.progress import Examples
 from deepseek_runtime.wire.result import Artifact
 
 
@@ -32,6 +35,7 @@ class Status:
     loss: float | None = None
     learning_rate: float | None = None
     checkpoint_step: int | None = None
+    examples: Examples | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,10 @@ class Outcome:
     loss: float
     seconds: float
     resumed_from_step: int
+    examples: Examples | None = None
+
+
+_STATUS, _OUTCOME = TypeAdapter(Status), TypeAdapter(Outcome)
 
 
 @dataclass(frozen=True)
@@ -90,19 +98,19 @@ class Exchange:
 
     def show(self, status: Status) -> None:
         """Replace what is shown."""
-        self._write("status", asdict(status))
+        self._write("status", _STATUS.dump_python(status, mode="json"))
 
     def status(self) -> Status | None:
         """What was shown last."""
-        return Status(**found) if (found := self._read("status")) else None
+        return _STATUS.validate_python(found) if (found := self._read("status")) else None
 
     def end(self, outcome: Outcome) -> None:
         """Say how it ended."""
-        self._write("outcome", asdict(outcome))
+        self._write("outcome", _OUTCOME.dump_python(outcome, mode="json"))
 
     def outcome(self) -> Outcome | None:
         """How it ended, if it did by itself."""
-        return Outcome(**found) if (found := self._read("outcome")) else None
+        return _OUTCOME.validate_python(found) if (found := self._read("outcome")) else None
 
     def deliver(self, artifact: Artifact) -> None:
         """Say what was exported, all of it written."""

@@ -15,7 +15,7 @@ LOSS_STEPS = 20
 class Meter:
     """Takes each step's loss and gradient norm as tensors and reads them rarely: reading one waits for the device."""
 
-    def __init__(self, step: int, tokens_per_step: int, seconds: float, losses: list[float]) -> None:
+    def __init__(self, step: int, tokens_per_step: float, seconds: float, losses: list[float]) -> None:
         self.step = step
         self.losses = deque(losses, maxlen=LOSSES_KEPT)
         self._tokens_per_step = tokens_per_step

@@ -32,6 +32,7 @@ def run(job: TrainJob, reporter: Reporter) -> JobResult:
         seconds=outcome.seconds,
         tokens_per_second=outcome.tokens / outcome.seconds,
         resumed_from_step=outcome.resumed_from_step,
+        examples=outcome.examples,
     )
     result = JobResult(
         kind=job.kind,
@@ -46,6 +47,8 @@ def run(job: TrainJob, reporter: Reporter) -> JobResult:
 
 def _check(job: TrainJob, source: Path) -> None:
     settings = job.hyperparameters
+    if (job.steps is None) == (job.epochs is None):
+        raise ConfigurationError("InvalidConfig", "Exactly one of steps and epochs must be given.")
     if settings.batch_size % job.processes:
         raise ConfigurationError(
             "InvalidConfig",

@@ -1,9 +1,12 @@
-"""Which tokens each step learns from: a pure function of the step, so a resumed run needs no position to be saved."""
+"""Plain text as rows of one length: what pretraining learns from."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from deepseek_runtime.job.errors import DataError
+from deepseek_runtime.train.batch import IGNORED, Batch
+from deepseek_runtime.train.order import Order
 
 
 class Windows:
@@ -13,36 +16,46 @@ class Windows:
     row begins with `bos` instead, as prompts do; the others begin anywhere, as the later windows of a long text do.
     """
 
-    def __init__(self, tokens: NDArray[np.unsignedinteger], bos: int, length: int, batch: int, seed: int) -> None:
-        self.tokens, self.bos, self.length, self.batch, self.seed = tokens, bos, length, batch, seed
-        self.count = (len(tokens) - 1) // length
-        if self.count < 1:
+    def __init__(
+        self,
+        tokens: NDArray[np.unsignedinteger],
+        bos: int,
+        length: int,
+        batch: int,
+        seed: int,
+        *,
+        steps: int | None = None,
+        epochs: int | None = None,
+    ) -> None:
+        self.tokens, self.bos, self.length = tokens, bos, length
+        self.examples = None
+        count = (len(tokens) - 1) // length
+        if count < 1:
             raise DataError(
                 "TextTooShort",
                 f"The text has {len(tokens)} tokens, one sequence needs {length + 1}. Give more text or a smaller "
                 "sequenceLength.",
             )
-        self._epoch = -1
-        self._order: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+        self.order = Order(count, batch, seed, steps=steps, epochs=epochs)
+        self.steps = self.order.steps
+        self.tokens_per_step = self.order.rows_per_step * length
 
-    def indices(self, step: int) -> list[int]:
-        """The windows of the batch of this step, counted from 0."""
-        return [self._index(sample) for sample in range(step * self.batch, (step + 1) * self.batch)]
-
-    def rows(self, step: int, share: int = 0, shares: int = 1) -> NDArray[np.int64]:
-        """One share of the batch: batch / shares rows of `length` + 1 tokens. Together the shares are the batch."""
-        size = self.batch // shares
-        first = step * self.batch + share * size
-        return np.stack([self._row(sample) for sample in range(first, first + size)])
+    def batch(self, step: int, share: int = 0, shares: int = 1) -> Batch:
+        """One share of the batch. Rows after the last epoch are padding."""
+        order = self.order
+        rows = torch.from_numpy(np.stack([self._row(sample) for sample in order.samples(step, share, shares)]))
+        inputs, targets = rows[:, :-1], rows[:, 1:]
+        there = sum(order.row(sample) is not None for sample in order.samples(step))
+        if there == order.batch:
+            return Batch(inputs, targets, there * self.length)
+        filled = torch.tensor([[order.row(sample) is not None] for sample in order.samples(step, share, shares)])
+        targets = targets.masked_fill(~filled, IGNORED)
+        return Batch(inputs, targets, there * self.length, filled=filled.expand_as(inputs))
 
     def _row(self, sample: int) -> NDArray[np.int64]:
-        start = self._index(sample) * self.length
+        index = self.order.row(sample)
+        if index is None:
+            return np.full(self.length + 1, self.bos, dtype=np.int64)
+        start = index * self.length
         row = self.tokens[start : start + self.length + 1].astype(np.int64)
         return np.concatenate(([self.bos], row[:-1])) if sample % 2 else row
-
-    def _index(self, sample: int) -> int:
-        epoch, position = divmod(sample, self.count)
-        if epoch != self._epoch:
-            self._order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
-            self._epoch = epoch
-        return int(self._order[position])

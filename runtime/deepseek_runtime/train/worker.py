@@ -12,12 +12,11 @@ import torch
 
 from deepseek_runtime.job.failures import explain
 from deepseek_runtime.train.checkpoint import Checkpoints
+from deepseek_runtime.train.data import prepare
 from deepseek_runtime.train.exchange import Assignment, Exchange, Failure, Status
 from deepseek_runtime.train.export import export
 from deepseek_runtime.train.loop import train
 from deepseek_runtime.train.team import Team
-from deepseek_runtime.train.tokens import open_tokens, special_token, tokenize
-from deepseek_runtime.train.windows import Windows
 from deepseek_runtime.weights.load import load_model
 from deepseek_runtime.wire.paths import CHECKPOINTS
 
@@ -26,39 +25,24 @@ EXPERTS = "eager"
 
 
 def work(exchange: Exchange, assignment: Assignment, team: Team) -> None:
-    """Tokenize, train, export; the first process writes, the others wait for it where they need what it wrote."""
+    """Prepare the data, train, export; the first process writes, the others wait where they need what it wrote."""
     job, model_path = assignment.job, Path(assignment.job.input)
-    total = job.steps
 
     def show(status: Status) -> None:
         if team.first:
             exchange.show(status)
 
-    show(Status("loading", total=total))
+    show(Status("loading", total=job.steps or 0))
     model = load_model(model_path, torch.float32)
     model.set_experts_implementation(EXPERTS)
     torch.nn.Module.to(model, team.device)
-    vocabulary = int(model.config.vocab_size)
     directory = Path(job.output) / CHECKPOINTS / job.stage
-    tokens = directory / f"tokens-{job.identity[:32]}"
-    if team.first:
-        show(Status("tokenizing", total=total))
-        tokenize(job.data, model_path, vocabulary, tokens)
-    while not tokens.exists():  # no collective: a large text takes longer than any of them may wait
-        time.sleep(0.1)
-    settings = job.hyperparameters
-    windows = Windows(
-        open_tokens(tokens, vocabulary),
-        special_token(model_path, "bos"),
-        settings.sequence_length,
-        settings.batch_size,
-        settings.seed,
-    )
+    batches = prepare(job, model.config, directory, team, show)
     checkpoints = Checkpoints(directory, job.identity, job.keep_checkpoints)
     outcome = train(
         job,
         model,
-        windows,
+        batches,
         team,
         checkpoints,
         show=show,
@@ -66,6 +50,7 @@ def work(exchange: Exchange, assignment: Assignment, team: Team) -> None:
     )
     if team.first:
         if outcome.finished:
+            total = outcome.steps
             show(Status("exporting", done=total, total=total, loss=outcome.loss, checkpoint_step=total))
             exchange.deliver(export(model, model_path, assignment.export))
         exchange.end(outcome)

@@ -83,16 +83,20 @@ class Hyperparameters(WireModel):
 
 
 class TrainJob(_Job):
-    """One stage of a TrainingRun, on `processes` processes of one pod. `output` is the run's own volume."""
+    """One stage of a TrainingRun, on `processes` processes of one pod. `output` is the run's own volume.
+
+    Ends after `steps`, or after `epochs`: exactly one of them is given.
+    """
 
     kind: Literal["train"] = "train"
     stage: str
-    type: Literal["pretrain"] = "pretrain"
+    type: Literal["pretrain", "sft"] = "pretrain"
     input: str = INPUT
     input_digest: str
     data: tuple[str, ...]
     hyperparameters: Hyperparameters
-    steps: int
+    steps: int | None = None
+    epochs: int | None = None
     processes: int = 1
     checkpoint_every_steps: int
     keep_checkpoints: int = 2

@@ -5,6 +5,14 @@ from deepseek_runtime.wire.base import VERSION, WireModel
 MAX_BYTES = 64 * 1024
 
 
+class Examples(WireModel):
+    """What was found in a fine-tuning stage's data."""
+
+    total: int
+    cut: int = 0  # longer than sequenceLength: they end with the last answer that fits
+    left_out: int = 0  # not even their first answer fits
+
+
 class Progress(WireModel):
     """Live figures of one Job. `done` and `total` count `unit`s: steps, bytes, tokens, tensors."""
 
@@ -19,3 +27,4 @@ class Progress(WireModel):
     loss: float | None = None
     learning_rate: float | None = None
     checkpoint_step: int | None = None
+    examples: Examples | None = None

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from deepseek_runtime.wire.base import VERSION, WireModel
+from deepseek_runtime.wire.progress import Examples
 
 MAX_BYTES = 4096
 """Kubernetes' limit of a termination message."""
@@ -65,6 +66,7 @@ class Training(WireModel):
     seconds: float  # of training, over all pods
     tokens_per_second: float
     resumed_from_step: int = 0
+    examples: Examples | None = None
 
 
 class JobResult(WireModel):

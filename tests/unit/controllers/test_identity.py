@@ -4,6 +4,7 @@ import pytest
 from deepseek_operator.api.deepseekmodel import EvaluationSpec, QuantizationSpec, ScratchSource
 from deepseek_operator.api.trainingrun import StageSpec
 from deepseek_operator.controllers import identity
+from deepseek_operator.controllers.hyperparameters import hyperparameters
 from deepseek_runtime.wire.job import ALGORITHMS
 
 TEXT = [{"claim": {"claimName": "text", "path": "train.txt"}}]
@@ -35,12 +36,14 @@ def test_golden() -> None:
         "quantize": quantize(),
         "evaluate": evaluate(),
         "train": train(),
+        "sft": train(type="sft", until={"epochs": 3}),
     } == {
         "build": "e93ec9395c312fcc8219531311d4d121bdaa16fd21abff56f01199e6cd1b3734",
         "publish": "10ac38f3cb788b86cac2b5d3096548a6622a5297a99b4e141322035bdfb256d1",
         "quantize": "6b5c30dcf2f3b7cb02de7be77c7075b6df4fd99c1e7e1fe1099beeace9c540d4",
         "evaluate": "6ba8eac1f258a1d73a9756730a3bf967f8f51680f6c6e4fc60b30baaf28e488b",
         "train": "220aeb1704f71be6a8d33f5afafcb39c5ffe6c6d63ee57c921467833dfca4746",
+        "sft": "f77017033258672707f7f5c1dbaf1e7056cd084c57c144258cce303de5b6351e",
     }
 
 
@@ -62,6 +65,7 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
         build(), build(seed=1), build(architecture="DeepSeekV2"), build(config={}), build(tokenizer={"text": other}),
         build(tokenizer={"text": TEXT, "vocabSize": 512}),
         train(), train(data=other), train(until={"steps": 401}), train(hyperparameters={"seed": 1}),
+        train(type="sft"), train(type="sft", until={"epochs": 400}), train(type="sft", hyperparameters={"seed": 1}),
         quantize(), quantize(ignore=["*"]), evaluate(), evaluate(maxTokens=64), evaluate(text=other),
         identity.publish_identity(INPUT), identity.publish_identity("cd" * 32),
     ]  # fmt: skip
@@ -72,10 +76,8 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
 
 def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
     """A field that is added to the API must be added to the table, or every identity would change."""
-    from deepseek_operator.api.trainingrun import HyperparametersSpec
-
-    assert set(HyperparametersSpec().to_object()) == set(identity.INTRODUCED["train"])
-    assert HyperparametersSpec().to_object() == identity.INTRODUCED["train"]
+    default = hyperparameters(StageSpec.model_validate(STAGE)).model_dump(by_alias=True)
+    assert default == identity.INTRODUCED["train"]
     assert set(EvaluationSpec.model_fields) - {"text"} == {"context_length", "max_tokens"}
     assert set(QuantizationSpec.model_fields) == {"scheme", "ignore"}
     assert set(ScratchSource.model_fields) == {"architecture", "config", "tokenizer", "seed"}

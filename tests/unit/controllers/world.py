@@ -359,7 +359,9 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
             scheme="int8", weight_bytes_before=100, weight_bytes_after=40, quantized_modules=9, kept_modules=3
         )
     if isinstance(config, TrainJob):
-        facts["training"] = Training(steps=config.steps, tokens=1, loss=2.5, seconds=60.0, tokens_per_second=900.0)
+        facts["training"] = Training(
+            steps=config.steps or 30, tokens=1, loss=2.5, seconds=60.0, tokens_per_second=900.0
+        )
     return result.model_copy(update=facts)
 
 

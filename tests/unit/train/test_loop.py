@@ -9,11 +9,11 @@ import torch
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.train import loop
 from deepseek_runtime.train.balance import ExpertBalance
+from deepseek_runtime.train.batch import Batch
 from deepseek_runtime.train.checkpoint import Checkpoints
+from deepseek_runtime.train.data import prepare
 from deepseek_runtime.train.exchange import Outcome, Status
 from deepseek_runtime.train.team import Team
-from deepseek_runtime.train.tokens import open_tokens, tokenize
-from deepseek_runtime.train.windows import Windows
 from deepseek_runtime.weights.load import load_model
 from deepseek_runtime.wire.job import TrainJob
 
@@ -36,14 +36,9 @@ def run(
     job: TrainJob, show: Callable[[Status], None] = lambda _: None, stopping: Callable[[], bool] = lambda: False
 ) -> Outcome:
     model = load_model(job.input, torch.float32)
-    vocabulary = model.config.vocab_size
-    tokens = Path(job.output) / "tokens"
-    tokenize(job.data, Path(job.input), vocabulary, tokens)
-    settings = job.hyperparameters
-    stream = open_tokens(tokens, vocabulary)
-    windows = Windows(stream, 0, settings.sequence_length, settings.batch_size, settings.seed)
+    batches = prepare(job, model.config, Path(job.output), ALONE, lambda _: None)
     checkpoints = Checkpoints(Path(job.output), job.identity, job.keep_checkpoints)
-    return loop.train(job, model, windows, ALONE, checkpoints, show=show, stopping=stopping)
+    return loop.train(job, model, batches, ALONE, checkpoints, show=show, stopping=stopping)
 
 
 def test_killed_at_step_7_and_resumed_is_the_same_as_in_one_go(job: TrainJob, tmp_path: Path) -> None:
@@ -91,16 +86,16 @@ def test_a_diverged_run_ends_with_the_step_and_keeps_its_last_good_checkpoint(jo
             poisoned.append(8)
 
     poisoned: list[int] = []
-    original = loop.cross_entropy
+    original = loop.loss
 
-    def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return original(logits, targets) * (float("nan") if poisoned else 1.0)
+    def loss(logits: torch.Tensor, batch: Batch, shares: int) -> torch.Tensor:
+        return original(logits, batch, shares) * (float("nan") if poisoned else 1.0)
 
     with (
         pytest.MonkeyPatch.context() as patch,
         pytest.raises(DataError, match=r"At step 9 .* lower learningRate") as bad,
     ):
-        patch.setattr(loop, "cross_entropy", cross_entropy)
+        patch.setattr(loop, "loss", loss)
         run(job, show=poison)
     assert bad.value.reason == "Diverged"
     assert Checkpoints(Path(job.output), job.identity, 2).steps() == [6]

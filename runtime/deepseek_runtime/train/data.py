@@ -1,0 +1,51 @@
+"""A stage's data: tokenized once by the first process, then batches for all of them."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from transformers import PretrainedConfig
+
+from deepseek_runtime.train.batch import Batches
+from deepseek_runtime.train.exchange import Status
+from deepseek_runtime.train.sft import examples, lines
+from deepseek_runtime.train.sft.encode import Encoder
+from deepseek_runtime.train.sft.rows import Rows
+from deepseek_runtime.train.team import Team
+from deepseek_runtime.train.tokens import open_tokens, special_token, tokenize
+from deepseek_runtime.train.windows import Windows
+from deepseek_runtime.wire.job import TrainJob
+
+POLL_SECONDS = 0.1
+
+
+def prepare(
+    job: TrainJob, config: PretrainedConfig, directory: Path, team: Team, show: Callable[[Status], None]
+) -> Batches:
+    """The batches of the stage. What was tokenized stays in `directory`, for later pods of the same work.
+
+    Errors: DataError of the text or the examples, ConfigurationError of the tokenizer.
+    """
+    kind = {"pretrain": "tokens", "sft": "examples"}[job.type]
+    target = directory / f"{kind}-{job.identity[:32]}"
+    if team.first and not target.exists():
+        show(Status("tokenizing", total=job.steps or 0))
+        _tokenize(job, config, target)
+    while not target.exists():  # no collective: a large text takes longer than any of them may wait
+        time.sleep(POLL_SECONDS)
+    source, settings = Path(job.input), job.hyperparameters
+    shape = (settings.sequence_length, settings.batch_size, settings.seed)
+    if job.type == "sft":
+        store = examples.Store.open(target)
+        return Rows(store, special_token(source, "eos"), *shape, steps=job.steps, epochs=job.epochs)
+    tokens = open_tokens(target, config.vocab_size)
+    return Windows(tokens, special_token(source, "bos"), *shape, steps=job.steps, epochs=job.epochs)
+
+
+def _tokenize(job: TrainJob, config: PretrainedConfig, target: Path) -> None:
+    source = Path(job.input)
+    if job.type == "pretrain":
+        tokenize(job.data, source, config.vocab_size, target)
+        return
+    found = lines.examples(job.data, Encoder(source, config))
+    examples.write(found, job.hyperparameters.sequence_length + 1, target)
