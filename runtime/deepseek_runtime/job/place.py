@@ -1,6 +1,7 @@
 """Where each Job seals its result, and that only one process writes there."""
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from deepseek_runtime.job.errors import JobError
 from deepseek_runtime.wire.job import EvaluateJob, Job, TrainJob
-from deepseek_runtime.wire.paths import STAGES
+from deepseek_runtime.wire.paths import INDEX_ENVIRONMENT, STAGES
 
 LOCK_FILE = ".lock"
 
@@ -21,6 +22,12 @@ def place(job: Job) -> Path:
     if isinstance(job, TrainJob):
         return output / STAGES / job.stage
     return output
+
+
+def pod_index(job: Job) -> int:
+    """Which of the Job's pods this is; the first, 0, is the one that seals."""
+    several = isinstance(job, TrainJob) and job.nodes > 1
+    return int(os.environ.get(INDEX_ENVIRONMENT, "0")) if several else 0
 
 
 @contextmanager

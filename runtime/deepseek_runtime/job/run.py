@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from deepseek_runtime.job.errors import ConfigurationError, JobError
 from deepseek_runtime.job.failures import Terminated, explain
-from deepseek_runtime.job.place import exclusive, place
+from deepseek_runtime.job.place import exclusive, place, pod_index
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.job.status_server import StatusServer
 from deepseek_runtime.weights import manifest, seal
@@ -77,7 +78,7 @@ def run(job: Job, *, port: int = STATUS_PORT) -> tuple[JobResult, ExitCode]:
     directory = place(job)
     LOG.info("job started: kind=%s owner=%s identity=%s", job.kind, job.owner, job.identity)
     try:
-        with StatusServer(job.identity, job.credential, port) as status, exclusive(directory):
+        with StatusServer(job.identity, job.credential, port) as status, _writing(job, directory):
             result = seal.sealed(directory, job.identity)
             if result is None:
                 if isinstance(
@@ -102,6 +103,11 @@ def run(job: Job, *, port: int = STATUS_PORT) -> tuple[JobResult, ExitCode]:
         )
         return result, failure.code
     return result, ExitCode.DONE
+
+
+def _writing(job: Job, directory: Path) -> AbstractContextManager[None]:
+    """Of a Job with several pods only the first seals what they did."""
+    return exclusive(directory) if pod_index(job) == 0 else nullcontext()
 
 
 class _Versioned(WireModel):

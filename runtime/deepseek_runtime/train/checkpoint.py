@@ -1,8 +1,9 @@
 """Checkpoints: weights and optimizer as safetensors, the rest as JSON, each whole or not there; nothing is pickled.
 
-`checkpoints/<stage>/step-00000200/` holds `model.safetensors`, `optimizer.safetensors` (both moments of AdamW by
-parameter name) and `state.json` with the digests of the two. The order of the data and every random number follow from
-seed and step, so neither needs a place here.
+`checkpoints/<stage>/step-00000200/` holds `rank-00000.safetensors` and so on, one file from each process that had
+something to write (weights, and both moments of AdamW by parameter name), and `state.json` with the digest of each,
+written last: no byte of the others is looked at before it is known to be the one that was written. The order of the
+data and every random number follow from seed and step, so neither needs a place here.
 """
 
 import hashlib
@@ -14,15 +15,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
+from deepseek_runtime.train import shards
 from deepseek_runtime.train.team import Team
 
-MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+STATE = "state.json"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 LOSSES_KEPT = 256
 NONE = -1
+NOTHING = "00" * 32
+"""Stands for the digest of a process that had nothing to write."""
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +42,34 @@ class State:
 
 
 class Checkpoints:
-    """The checkpoints of one stage; the first process writes, all read."""
+    """The checkpoints of one stage. All processes call `save` and `resume` at the same step."""
 
     def __init__(self, directory: Path, identity: str, keep: int) -> None:
         self.directory, self.identity, self.keep = directory, identity, keep
 
-    def save(self, state: State, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def save(self, state: State, model: nn.Module, optimizer: torch.optim.Optimizer, team: Team) -> None:
         """Write one, then remove those beyond `keep` and of other work. A crash leaves the earlier ones alone."""
         partial = self.directory / f"partial-{state.step:08d}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_file(_weights(model), partial / MODEL)
-        save_file(_moments(model, optimizer), partial / OPTIMIZER)
-        digests = {name: _digest(partial / name) for name in (MODEL, OPTIMIZER)}
-        state = replace(state, losses=state.losses[-LOSSES_KEPT:], identity=self.identity, digests=digests)
-        (partial / STATE).write_text(json.dumps(asdict(state)))
-        for name in (MODEL, OPTIMIZER, STATE, "."):
+        tensors = _state_tensors(model) | _moments(model, optimizer)
+        if team.first:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        if sharded := shards.is_sharded(tensors):
+            team.meet()  # the directory is empty now
+        if not (team.first or sharded):
+            return
+        written = shards.write(tensors, partial, team.rank)
+        digest = _digest(written) if written else NOTHING
+        if written:
+            _sync(written)
+        found = team.collect(bytes.fromhex(digest)) if sharded else [bytes.fromhex(digest)]
+        if team.first:
+            digests = {shards.name(rank): one.hex() for rank, one in enumerate(found) if one.hex() != NOTHING}
+            self._seal(partial, replace(state, identity=self.identity, digests=digests))
+
+    def _seal(self, partial: Path, state: State) -> None:
+        (partial / STATE).write_text(json.dumps(asdict(replace(state, losses=state.losses[-LOSSES_KEPT:]))))
+        for name in (STATE, "."):
             _sync(partial / name)
         target = self._path(state.step)
         shutil.rmtree(target, ignore_errors=True)  # one that was found damaged
@@ -70,16 +85,16 @@ class Checkpoints:
         if step == NONE:
             return State()
         path = self._path(step)
-        with torch.no_grad():
-            weights = load_file(path / MODEL)
-            for name, tensor in _state_tensors(model).items():
-                tensor.copy_(weights[name])
-            moments = load_file(path / OPTIMIZER)
-            for name, parameter in model.named_parameters():
-                optimizer.state[parameter] = {"step": torch.tensor(float(step))} | {
-                    moment: moments[f"{name}.{moment}"].to(parameter.device) for moment in MOMENTS
-                }
+        for parameter in model.parameters():
+            optimizer.state[parameter] = {"step": torch.tensor(float(step))} | {
+                moment: torch.zeros_like(parameter) for moment in MOMENTS
+            }
+        shards.read(_state_tensors(model) | _moments(model, optimizer), path)
         return _read(path)
+
+    def read_weights(self, model: nn.Module) -> None:
+        """Take the weights of the newest checkpoint alone."""
+        shards.read(_state_tensors(model), self._path(self.steps()[-1]))
 
     def steps(self) -> list[int]:
         """Of the checkpoints there are, oldest first."""
@@ -124,13 +139,9 @@ def _state_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     return dict(model.named_parameters()) | buffers
 
 
-def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in _state_tensors(model).items()}
-
-
 def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     return {
-        f"{name}.{moment}": optimizer.state[parameter][moment].cpu().contiguous()
+        f"{name}.{moment}": optimizer.state[parameter][moment]
         for name, parameter in model.named_parameters()
         for moment in MOMENTS
     }

@@ -13,19 +13,23 @@ from deepseek_runtime.wire.job import TrainJob
 from deepseek_runtime.wire.progress import Examples
 from deepseek_runtime.wire.result import Artifact
 
+CONTACT_LOST = "ContactLost"
+"""The reason of a process that failed because another one was gone."""
+
 
 @dataclass(frozen=True)
 class Assignment:
-    """What the processes must know: the Job, where the trained model is to be written, and who waits for it."""
+    """What the processes must know: the Job, which pod this is, where the trained model goes, and who waits for it."""
 
     job: TrainJob
+    index: int
     export: Path
     supervisor: int
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the first process is doing; the words of `job.reporter.Reporter.update`."""
+    """What the first process of a pod is doing; the words of `job.reporter.Reporter.update`."""
 
     phase: str
     unit: str = "step"
@@ -67,7 +71,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Death:
-    """How the first process to fail ended, as torchrun saw it. A negative `exit_code` is a signal's number."""
+    """How the process to fail first ended, as torchrun saw it. A negative `exit_code` is a signal's number."""
 
     rank: int
     exit_code: int
@@ -79,14 +83,16 @@ class Exchange:
 
     directory: Path
 
-    def assign(self, job: TrainJob, export: Path) -> None:
+    def assign(self, job: TrainJob, index: int, export: Path) -> None:
         """Tell the processes, before they start."""
-        self._write("assignment", {"job": job.to_json(), "export": str(export), "supervisor": os.getpid()})
+        told = {"job": job.to_json(), "index": index, "export": str(export), "supervisor": os.getpid()}
+        self._write("assignment", told)
 
     def assignment(self) -> Assignment:
         """What the processes were told."""
         found = json.loads((self.directory / "assignment.json").read_text())
-        return Assignment(TrainJob.model_validate_json(found["job"]), Path(found["export"]), found["supervisor"])
+        job = TrainJob.model_validate_json(found["job"])
+        return Assignment(job, found["index"], Path(found["export"]), found["supervisor"])
 
     def stop(self) -> None:
         """Ask the processes to write a checkpoint after the step at hand, and to end."""
@@ -127,7 +133,11 @@ class Exchange:
     def failure(self) -> Failure | None:
         """The first failure: the others follow from it. An unexpected one says less than one that was foreseen."""
         found = [Failure(**json.loads(path.read_text())) for path in self.directory.glob("failure-*.json")]
-        return min(found, key=lambda one: (one.code == ExitCode.INTERNAL, one.time), default=None)
+
+        def last(one: Failure) -> tuple[bool, bool, float]:
+            return one.reason == CONTACT_LOST, one.code == ExitCode.INTERNAL, one.time
+
+        return min(found, key=last, default=None)
 
     def bury(self, death: Death) -> None:
         """Record how a process ended."""

@@ -4,9 +4,10 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
 
+from deepseek_runtime.train.checkpoint import Checkpoints
 from deepseek_runtime.weights import facts, manifest
+from deepseek_runtime.weights.load import load_model
 from deepseek_runtime.wire.result import Artifact
 
 TOKENIZER_FILES = (
@@ -19,8 +20,13 @@ TOKENIZER_FILES = (
 )
 
 
-def export(model: PreTrainedModel, source: Path, target: Path) -> Artifact:
-    """Write weights, configuration and the tokenizer of `source` into the directory `target`; returns what it holds."""
+def export(checkpoints: Checkpoints, source: Path, target: Path) -> Artifact:
+    """Write the weights of the newest checkpoint with configuration and tokenizer of `source` into `target`.
+
+    From the checkpoint, since no process holds the whole of a sharded model. Returns what was written.
+    """
+    model = load_model(source, torch.float32)
+    checkpoints.read_weights(model)
     model.config.dtype = torch.float32
     model.save_pretrained(target)
     for pattern in TOKENIZER_FILES:

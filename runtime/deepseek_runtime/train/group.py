@@ -1,8 +1,9 @@
 """torchrun's agent for one pod: `python -m deepseek_runtime.train.group DIRECTORY PROCESSES`.
 
 Starts the processes, and ends them all when one fails. They meet over files of the directory, not over a port, since
-torchrun's own rendezvous would listen on every interface of the pod. No process is started anew here: after a failure
-the pod is replaced, and its successor goes on from the last checkpoint, on another node if need be.
+torchrun's own rendezvous would listen on every interface of the pod; pods meet in `rendezvous`. No process is started
+anew here: a pod in which one failed is replaced, and its successor goes on from the last checkpoint, on another node if
+need be.
 """
 
 import os
@@ -37,8 +38,10 @@ def main() -> None:
     try:
         elastic_launch(config, sys.executable)("-m", "deepseek_runtime.train.worker", str(directory))
     except ChildFailedError as error:
-        rank, first = error.get_first_failure()
-        Exchange(directory).bury(Death(rank, first.exitcode))
+        # A process that was killed comes first: the others failed because it was gone.
+        failures = error.failures
+        first = min(failures, key=lambda rank: (failures[rank].exitcode >= 0, failures[rank].timestamp))
+        Exchange(directory).bury(Death(first, failures[first].exitcode))
         raise SystemExit(1) from None
 
 

@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from deepseek_runtime.train.balance import ExpertBalance
 from deepseek_runtime.train.batch import Batches, loss
 from deepseek_runtime.train.checkpoint import Checkpoints, State
+from deepseek_runtime.train.distribute import distribute, whole
 from deepseek_runtime.train.exchange import Outcome, Status
 from deepseek_runtime.train.meter import Meter
 from deepseek_runtime.train.optimizer import adamw
@@ -40,12 +40,12 @@ def train(
     sees the same batches and gives the same losses but for rounding. DataError where the loss is not finite any more.
     """
     settings = job.hyperparameters
+    balance = ExpertBalance(model)
+    forward = distribute(model, team, job.strategy)
     optimizer = adamw(model, settings)
     start = checkpoints.resume(model, optimizer, team)
     saved = start.step
     meter = Meter(start.step, batches.tokens_per_step, start.seconds, start.losses)
-    balance = ExpertBalance(model)
-    forward = model if team.size == 1 else _distributed(model, team)
     autocast = _autocast(settings.precision, team.device)
     read_every = READ_EVERY if team.device.type == "cuda" else 1
     model.train()
@@ -65,22 +65,21 @@ def train(
             logits = forward(input_ids=batch.inputs, position_ids=batch.positions, use_cache=False).logits
         mean = loss(logits, batch, team.size)
         torch.autograd.backward(mean)
-        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+        norm = whole(nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         balance.step(team)
         meter.add(team.sum(mean.detach()) / team.size, norm)
         step += 1
 
-        stopped = bool(team.agree(int(team.first and stopping())))
+        stopped = team.any(mine=team.speaks and stopping())
         save = step == steps or stopped or step % job.checkpoint_every_steps == 0
         if save or step % read_every == 0:
             meter.read()
         if save:
-            if team.first:
-                checkpoints.save(State(step, meter.seconds, list(meter.losses)), model, optimizer)
+            checkpoints.save(State(step, meter.seconds, list(meter.losses)), model, optimizer, team)
             saved = step
-        if team.first and (save or step % read_every == 0):
+        if save or step % read_every == 0:
             speed = meter.tokens_per_second
             show(Status("step", "step", step, steps, speed, meter.loss, rate, saved or None, batches.examples))
         if team.first and (step % LOG_EVERY == 0 or step == steps):
@@ -95,12 +94,6 @@ def train(
         resumed_from_step=start.step,
         examples=batches.examples,
     )
-
-
-def _distributed(model: nn.Module, team: Team) -> DistributedDataParallel:
-    """Gradients averaged over the team as they come; buffers are kept equal by what changes them."""
-    devices = [team.device] if team.device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False, gradient_as_bucket_view=True)
 
 
 def _autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

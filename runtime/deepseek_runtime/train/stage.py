@@ -1,28 +1,33 @@
 """One stage from its Job to its sealed export."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
-from deepseek_runtime.job.errors import ConfigurationError
-from deepseek_runtime.job.place import place
+from deepseek_runtime.job.errors import ConfigurationError, JobError
+from deepseek_runtime.job.place import place, pod_index
 from deepseek_runtime.job.reporter import Reporter
-from deepseek_runtime.train.supervisor import supervise
+from deepseek_runtime.train.supervisor import Sealed, supervise
 from deepseek_runtime.weights import manifest, seal
 from deepseek_runtime.wire.job import TrainJob
+from deepseek_runtime.wire.paths import RESULT_FILE
 from deepseek_runtime.wire.result import JobResult, Training
 
 
 def run(job: TrainJob, reporter: Reporter) -> JobResult:
     """Train, export and seal below `job.output`: `checkpoints/<stage>/` on the way, `stages/<stage>/` in the end.
 
-    Goes on from the newest checkpoint of the same work. Errors: ConfigurationError, DataError (also `Diverged`),
-    OutOfMemoryError, InterruptedError after SIGTERM once a checkpoint is written.
+    Goes on from the newest checkpoint of the same work. Of several pods the first one seals; the others end when it
+    has. Errors: ConfigurationError, DataError (also `Diverged`), OutOfMemoryError, InterruptedError after SIGTERM once
+    a checkpoint is written.
     """
     started_at = seal.now()
     source = Path(job.input)
     manifest.verify(source, job.input_digest, reporter)
     _check(job, source)
-    directory = place(job)
+    directory, index = place(job), pod_index(job)
+    if index:
+        return _follow(job, index, directory, reporter)
     export = seal.partial(directory, job.identity)
     outcome, artifact = supervise(job, export, reporter)
     training = Training(
@@ -45,14 +50,25 @@ def run(job: TrainJob, reporter: Reporter) -> JobResult:
     return seal.seal(directory, job.identity, result)
 
 
+def _follow(job: TrainJob, index: int, directory: Path, reporter: Reporter) -> JobResult:
+    """Train in a pod that is not the first."""
+    with suppress(Sealed):
+        supervise(job, directory, reporter, index, sealed=(directory / RESULT_FILE).exists)
+    result = seal.sealed(directory, job.identity)
+    if result is None:
+        raise JobError("SealBroken", f"{directory / RESULT_FILE} was there and is gone.")
+    return result
+
+
 def _check(job: TrainJob, source: Path) -> None:
     settings = job.hyperparameters
     if (job.steps is None) == (job.epochs is None):
         raise ConfigurationError("InvalidConfig", "Exactly one of steps and epochs must be given.")
-    if settings.batch_size % job.processes:
+    processes = job.nodes * job.processes
+    if settings.batch_size % processes:
         raise ConfigurationError(
             "InvalidConfig",
-            f"batchSize {settings.batch_size} cannot be shared by {job.processes} processes. Make it a multiple.",
+            f"batchSize {settings.batch_size} cannot be shared by {processes} processes. Make it a multiple.",
         )
     longest = json.loads((source / "config.json").read_text()).get("max_position_embeddings")
     if longest and settings.sequence_length > longest:

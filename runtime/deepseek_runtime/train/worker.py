@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 
+from deepseek_runtime.job.errors import JobError
 from deepseek_runtime.job.failures import explain
 from deepseek_runtime.train.checkpoint import Checkpoints
 from deepseek_runtime.train.data import prepare
-from deepseek_runtime.train.exchange import Assignment, Exchange, Failure, Status
+from deepseek_runtime.train.exchange import CONTACT_LOST, Assignment, Exchange, Failure, Status
 from deepseek_runtime.train.export import export
 from deepseek_runtime.train.loop import train
-from deepseek_runtime.train.team import Team
+from deepseek_runtime.train.team import Team, lost_contact
 from deepseek_runtime.weights.load import load_model
 from deepseek_runtime.wire.paths import CHECKPOINTS
 
@@ -29,7 +30,7 @@ def work(exchange: Exchange, assignment: Assignment, team: Team) -> None:
     job, model_path = assignment.job, Path(assignment.job.input)
 
     def show(status: Status) -> None:
-        if team.first:
+        if team.speaks:
             exchange.show(status)
 
     show(Status("loading", total=job.steps or 0))
@@ -48,11 +49,12 @@ def work(exchange: Exchange, assignment: Assignment, team: Team) -> None:
         show=show,
         stopping=lambda: exchange.stopping(assignment.supervisor),
     )
-    if team.first:
-        if outcome.finished:
-            total = outcome.steps
-            show(Status("exporting", done=total, total=total, loss=outcome.loss, checkpoint_step=total))
-            exchange.deliver(export(model, model_path, assignment.export))
+    if outcome.finished:
+        total = outcome.steps
+        show(Status("exporting", done=total, total=total, loss=outcome.loss, checkpoint_step=total))
+        if team.first:
+            exchange.deliver(export(checkpoints, model_path, assignment.export))
+    if team.speaks:
         exchange.end(outcome)
 
 
@@ -63,12 +65,14 @@ def main() -> None:
     exchange = Exchange(Path(sys.argv[1]))
     assignment = exchange.assignment()
     try:
-        team = Team.join(exchange.directory)
+        team = Team.join(exchange.directory, assignment)
         work(exchange, assignment, team)
         team.leave()
     except BaseException as error:
         failure = explain(error, Path(assignment.job.output))
-        rank = int(os.environ["RANK"])
+        if lost_contact(error):
+            failure = JobError(CONTACT_LOST, f"A process on another pod was lost or cannot be reached: {error}")
+        rank = assignment.index * assignment.job.processes + int(os.environ["RANK"])
         exchange.fail(Failure(time.time(), rank, failure.code, failure.reason, failure.message))
         raise
 

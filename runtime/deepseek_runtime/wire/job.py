@@ -83,7 +83,7 @@ class Hyperparameters(WireModel):
 
 
 class TrainJob(_Job):
-    """One stage of a TrainingRun, on `processes` processes of one pod. `output` is the run's own volume.
+    """One stage of a TrainingRun, on `processes` processes in each of `nodes` pods. `output` is the run's volume.
 
     Ends after `steps`, or after `epochs`: exactly one of them is given.
     """
@@ -98,6 +98,9 @@ class TrainJob(_Job):
     steps: int | None = None
     epochs: int | None = None
     processes: int = 1
+    nodes: int = 1
+    rendezvous: str | None = None  # host:port of the first pod, where there are several; the next port is used as well
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     checkpoint_every_steps: int
     keep_checkpoints: int = 2
 

@@ -23,6 +23,9 @@ JOB_ENVIRONMENT = "DEEPSEEK_JOB"  # a Job's configuration as JSON
 SERVE_ENVIRONMENT = "DEEPSEEK_SERVE"  # an engine's configuration as JSON
 IMAGE_ENVIRONMENT = "DEEPSEEK_IMAGE"  # the image that the pod runs, for provenance
 
+INDEX_ENVIRONMENT = "JOB_COMPLETION_INDEX"  # which of a Job's pods this is; set by Kubernetes, absent: the only one
+
+RENDEZVOUS_PORT = 29400  # where the first pod of a run waits for the others; torch.distributed's store has the next
 STATUS_PORT = 9400  # progress and metrics of every pod
 ENGINE_PORT = 8000  # an engine's OpenAI-compatible API
 GATEWAY_PORT = 8080
