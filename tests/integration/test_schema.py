@@ -82,7 +82,7 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
     (MODEL, ("spec", "storage", "size"), "much", "should match"),
     (MODEL, ("spec", "storage", "sise"), "1Gi", 'unknown field "spec.storage.sise"'),
     (MODEL, ("spec", "storage", "accessModes"), [], "should have at least 1 items"),
-    (TRAINING, ("spec", "compute", "processes"), 3, "batchSize must be a multiple of compute.processes"),
+    (TRAINING, ("spec", "compute", "processes"), 3, "batchSize must be a multiple of compute.nodes times"),
     (TRAINING, ("spec", "stages", 0, "hyperparameters", "learningRate"), 0, "should be greater than 0"),
     (TRAINING, ("spec", "stages", 0, "hyperparameters", "beta2"), 1, "should be less than 1"),
     (TRAINING, ("spec", "stages"), [], "should have at least 1 items"),

@@ -29,7 +29,7 @@
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch]
-# engines' addresses
+# engines' addresses, and host names for training pods
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]

@@ -27,6 +27,7 @@ class Label:
     OWNER_UID = f"{GROUP}/owner-uid"
     WORK = f"{GROUP}/work"  # build, publish, quantize, evaluate, train
     IDENTITY = f"{GROUP}/identity"  # first 32 digits of the work's identity
+    INDEX = "batch.kubernetes.io/job-completion-index"  # of pods of a Job that has several; set by Kubernetes
     SUBJECT = f"{GROUP}/subject"  # which part of the owner: base, a variant, a stage
     VOLUME = f"{GROUP}/volume"  # of pods: hash of the claim they read, by which pods on one ReadWriteOnce claim meet
 

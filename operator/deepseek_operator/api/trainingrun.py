@@ -90,14 +90,32 @@ class StageSpec(ApiModel):
     until: Until = Field(description="When it ends.")
 
 
-class ComputeSpec(PodSettings):
-    """The pod that trains."""
+class TrainingParallelism(ApiModel):
+    """How the model is spread over all processes."""
 
+    strategy: Literal["auto", "ddp", "fsdp"] = Field(
+        default="auto",
+        description="ddp: every process holds the whole model, only gradients are exchanged. fsdp: every process holds its share of parameters, gradients and optimizer state (FSDP2). auto: fsdp from 1e9 parameters.",
+    )
+
+
+class ComputeSpec(PodSettings):
+    """The pods that train. They see the same batches and learn the same, however many they are, but for rounding."""
+
+    nodes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Pods. Several need volumes that are ReadWriteMany: checkpoint.storage, and the base model's storage. When one is lost, the others wait for its successor, and all go on from the newest checkpoint.",
+    )
     processes: int = Field(
         default=1,
         ge=1,
         le=64,
-        description="Processes (torchrun), each with its share of every batch: one for each GPU, or one for each CPU core.",
+        description="Processes (torchrun) in each pod, each with its share of every batch: one for each GPU, or one for each CPU core.",
+    )
+    parallelism: TrainingParallelism = Field(
+        default=TrainingParallelism(), description="How the model is spread over all processes."
     )
 
 
@@ -128,8 +146,8 @@ class TrainingRunSpec(ApiModel):
                 "a run happens once: base and stages cannot be changed; make a new TrainingRun",
             ),
             (
-                "self.stages.all(stage, stage.hyperparameters.batchSize % self.compute.processes == 0)",
-                "batchSize must be a multiple of compute.processes",
+                "self.stages.all(stage, stage.hyperparameters.batchSize % (self.compute.nodes * self.compute.processes) == 0)",
+                "batchSize must be a multiple of compute.nodes times compute.processes",
             ),
         )
     )
@@ -140,7 +158,7 @@ class TrainingRunSpec(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         description="Run in this order, each on the result of the one before.",
     )
-    compute: ComputeSpec = Field(default=ComputeSpec(), description="The pod that trains.")
+    compute: ComputeSpec = Field(default=ComputeSpec(), description="The pods that train.")
     checkpoint: CheckpointSpec = Field(default=CheckpointSpec(), description="What survives a killed pod.")
     publish: PublishSpec | None = Field(default=None, description="What is made of the last stage's export.")
     suspend: bool = Field(
@@ -169,7 +187,10 @@ class StageStatus(ApiModel):
     loss: Figure | None = Field(default=None, description="Training loss of the last step shown.")
     tokens_per_second: Figure | None = Field(default=None, description="Over all processes.")
     remaining: str | None = Field(default=None, description="Time left, for example 3m20s.")
-    restarts: int = Field(default=0, description="Pods that were lost and replaced.")
+    restarts: int = Field(
+        default=0,
+        description="Pods that failed and were replaced; lastFailure names the last one. Pods that were evicted or preempted do not count.",
+    )
     checkpoint_step: int | None = Field(default=None, description="Step of the newest checkpoint.")
     examples: ExamplesStatus | None = Field(default=None, description="Of sft: what was found in the data.")
     digest: str | None = Field(default=None, description="SHA-256 of the export's manifest.")

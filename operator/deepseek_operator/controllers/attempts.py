@@ -46,12 +46,16 @@ class Standing:
     failure: LastFailure | None = None
     wake_after: float | None = None
     pods: tuple[Object, ...] = ()
+    width: int = 1
+    """Pods that must work at once."""
 
     @property
     def blocked(self) -> bool:
-        """Whether a failure is what keeps it from going on: no pod is at work meanwhile."""
-        working = any((pod.get("status") or {}).get("phase") == "Running" and not deleting(pod) for pod in self.pods)
-        return self.failure is not None and not working
+        """Whether a failure is what keeps it from going on: not all of its pods are at work meanwhile."""
+        working = [
+            pod for pod in self.pods if (pod.get("status") or {}).get("phase") == "Running" and not deleting(pod)
+        ]
+        return self.failure is not None and len(working) < self.width
 
 
 def stand(work: Work, observed: Observed, now: datetime, volume_since: str = "") -> Standing:
@@ -73,7 +77,8 @@ def stand(work: Work, observed: Observed, now: datetime, volume_since: str = "")
     if failed is None:
         child = Child(work.job(attempt), create_only=True, adjust=work.adjust)
         shown = failure.of(f"Job/{name}") if failure is not None else None
-        return Standing("Working", name, child, failure=shown, pods=pods)
+        width = int((newest.get("spec") or {}).get("parallelism", 1))
+        return Standing("Working", name, child, failure=shown, pods=pods, width=width)
     following = work.job(attempt + 1)
     if _template(following) != _template(newest):
         return _start(work, attempt + 1)

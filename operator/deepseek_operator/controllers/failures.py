@@ -86,6 +86,15 @@ def creation_failure(child: Object, observed: Observed) -> Failure | None:
     return None
 
 
+def failed(pod: Object) -> bool:
+    """Whether a pod ended badly by itself: one that was evicted or preempted, or told to stop, did not."""
+    if (pod.get("status") or {}).get("phase") != "Failed":
+        return False
+    ended = running_terminated(pod)
+    told = ended is not None and ended.get("exitCode") == ExitCode.INTERRUPTED
+    return not (told or any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in _conditions(pod)))
+
+
 def running_terminated(pod: Object) -> Object | None:
     """How the pod's container ended, the last time it did."""
     for status in _containers(pod):

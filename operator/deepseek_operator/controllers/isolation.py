@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deepseek_operator.controllers.attempts import remove
 from deepseek_operator.controllers.decision import Child, Observed, Remove, Settings
-from deepseek_operator.desired.labels import Owner
+from deepseek_operator.desired.labels import Manifest, Owner
 from deepseek_operator.desired.networkpolicy import network_policies
 
 
@@ -17,9 +17,13 @@ class Isolation:
     remove: tuple[Remove, ...]
 
 
-def isolate(owner: Owner, ports: Sequence[int], observed: Observed, settings: Settings) -> Isolation:
-    """Of a resource whose pods listen on `ports`."""
-    wanted = network_policies(owner, settings.namespace, ports) if settings.network_policies else ()
+def isolate(
+    owner: Owner, ports: Sequence[int], observed: Observed, settings: Settings, *, among_themselves: bool = False
+) -> Isolation:
+    """Of a resource whose pods listen on `ports`; `among_themselves`: and that talk to each other."""
+    wanted: tuple[Manifest, ...] = ()
+    if settings.network_policies:
+        wanted = network_policies(owner, settings.namespace, ports, among_themselves=among_themselves)
     names = {policy["metadata"]["name"] for policy in wanted}
     left = (obj for obj in observed.of_kind("NetworkPolicy") if obj["metadata"]["name"] not in names)
     why = "the pods need no such policy" if wanted else "the chart's value networkPolicies.enabled is false"

@@ -1,5 +1,6 @@
 """Whether what is asked for fits: volumes, heads, contexts. Found out before a pod exists."""
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from deepseek_runtime.wire.architecture import parameters, problems
@@ -34,6 +35,18 @@ def checkpoints_problem(count: int, keep: int, stages: int, size: str) -> Proble
     needed = count * FLOAT32_BYTES * (ADAM_FLOATS * (keep + 1) + stages)
     held = f"{keep} checkpoints, the next one and {stages} exports of {count:,} parameters"
     return volume_problem(needed, size, held, "checkpoint.storage.size")
+
+
+def sharing_problem(nodes: int, volumes: Mapping[str, Sequence[str]]) -> Problem | None:
+    """Whether the volumes, by the field that says how they can be accessed, can be had on several nodes at once."""
+    single = [field for field, modes in volumes.items() if "ReadWriteMany" not in modes]
+    if nodes == 1 or not single:
+        return None
+    return (
+        Reason.NEEDS_SHARED_VOLUME,
+        f"{nodes} pods on as many nodes need the same volumes, but {' and '.join(single)} allow ReadWriteOnce only. "
+        "Set them to [ReadWriteMany], with a storage class that has it, or compute.nodes to 1.",
+    )
 
 
 def volume_problem(content: int, size: str, held: str, field: str) -> Problem | None:

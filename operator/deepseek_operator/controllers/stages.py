@@ -10,15 +10,18 @@ from deepseek_runtime.wire.paths import ARTIFACT, INPUT, OUTPUT, STAGES
 from deepseek_runtime.wire.progress import Examples
 
 from deepseek_operator.api.deepseekmodel import ArtifactStatus
+from deepseek_operator.api.names import Label
 from deepseek_operator.api.trainingrun import ExamplesStatus, StageSpec, StageStatus, TrainingRunSpec
 from deepseek_operator.controllers.attempts import Standing, Work, outdated, stand
 from deepseek_operator.controllers.decision import Object, Observed, Settings
+from deepseek_operator.controllers.failures import failed
 from deepseek_operator.controllers.hyperparameters import hyperparameters
 from deepseek_operator.controllers.identity import train_identity
 from deepseek_operator.controllers.model_works import one_node
 from deepseek_operator.controllers.progress import NOTHING, Shown, duration, shown
 from deepseek_operator.desired.claim import run_claim_name
-from deepseek_operator.desired.job import job, job_container
+from deepseek_operator.desired.headless import TRAIN
+from deepseek_operator.desired.job import job, job_container, job_name, rendezvous
 from deepseek_operator.desired.labels import Manifest, Owner
 from deepseek_operator.desired.pod import Image, Mount, data_mounts, data_paths
 
@@ -60,6 +63,7 @@ def next_start(run: str, stage: StageStatus, access_modes: Sequence[str]) -> Sta
 
 def stage_work(owner: Owner, spec: TrainingRunSpec, stage: StageSpec, start: Start, settings: Settings) -> Work:
     """The Job of one stage; `suspend` is the one thing that changes while it runs."""
+    nodes = spec.compute.nodes
     config = TrainJob(
         identity=train_identity(start.digest, stage),
         owner=owner.path,
@@ -72,6 +76,8 @@ def stage_work(owner: Owner, spec: TrainingRunSpec, stage: StageSpec, start: Sta
         steps=stage.until.steps,
         epochs=stage.until.epochs,
         processes=spec.compute.processes,
+        nodes=nodes,
+        strategy=spec.compute.parallelism.strategy,
         checkpoint_every_steps=spec.checkpoint.every_steps,
         keep_checkpoints=spec.checkpoint.keep,
     )
@@ -82,22 +88,25 @@ def stage_work(owner: Owner, spec: TrainingRunSpec, stage: StageSpec, start: Sta
     )
 
     def manifest(attempt: int) -> Manifest:
+        name = job_name(owner.name, TRAIN, stage.name, config.identity, attempt)
+        told = config.model_copy(update={"rendezvous": rendezvous(owner, name)}) if nodes > 1 else config
         return job(
             owner,
-            work="train",
+            work=TRAIN,
             subject=stage.name,
             identity=config.identity,
             attempt=attempt,
-            container=job_container(config, mounts, spec.compute),
+            container=job_container(told, mounts, spec.compute),
             image=Image(settings.runtime_image, settings.image_pull_policy),
             pods=spec.compute,
             backoff_limit=BACKOFF_LIMIT,
             suspend=spec.suspend,
             reads=start.claim,
             one_node=start.one_node,
+            nodes=nodes,
         )
 
-    return Work("train", stage.name, config.identity, manifest, adjust=(("spec", "suspend"),))
+    return Work(TRAIN, stage.name, config.identity, manifest, adjust=(("spec", "suspend"),))
 
 
 def take(
@@ -115,7 +124,7 @@ def take(
     if standing.state == "Failed":
         return Stage(_working(stage, work, old, "Failed", standing), work, standing)
     phase: Literal["Suspended", "Running"] = "Suspended" if suspend else "Running"
-    figures = shown(standing.pods, work.identity, observed, now)
+    figures = shown(_first_last(standing.pods), work.identity, observed, now)
     status = _working(stage, work, old, phase, standing)
     if figures.figures is not None and phase == "Running":
         seen = figures.figures
@@ -186,5 +195,9 @@ def _examples(found: Examples | None) -> ExamplesStatus | None:
 
 def _restarts(old: StageStatus | None, standing: Standing | None) -> int:
     """Pods that were lost, as far as they can still be seen; the number never falls."""
-    lost = [pod for pod in (standing.pods if standing else ()) if (pod.get("status") or {}).get("phase") == "Failed"]
-    return max(len(lost), old.restarts if old else 0)
+    return max(sum(map(failed, standing.pods if standing else ())), old.restarts if old else 0)
+
+
+def _first_last(pods: tuple[Object, ...]) -> tuple[Object, ...]:
+    """The pods with index 0, which know best how all of them stand, at the end: the last word counts."""
+    return tuple(sorted(pods, key=lambda pod: (pod["metadata"].get("labels") or {}).get(Label.INDEX, "0") == "0"))

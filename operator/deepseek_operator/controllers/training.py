@@ -31,9 +31,10 @@ from deepseek_operator.controllers.progress import percent, progress_status
 from deepseek_operator.controllers.publication import publication
 from deepseek_operator.controllers.remedies import REMEDIES, with_remedy
 from deepseek_operator.controllers.resource import Invalid, deleting, read_spec, read_status, see
-from deepseek_operator.controllers.sizing import checkpoints_problem
+from deepseek_operator.controllers.sizing import checkpoints_problem, sharing_problem
 from deepseek_operator.controllers.stages import Stage, Start, first_start, next_start, stage_work, take, waiting
 from deepseek_operator.desired.claim import run_claim
+from deepseek_operator.desired.headless import headless
 from deepseek_operator.desired.labels import Owner
 
 VOLATILE = frozenset({"progress", "percent", "stages"})
@@ -94,8 +95,10 @@ class TrainingController:
         status = _status(course, obstacle, previous, generation, now)
         status = status.model_copy(update={"published_model": published})
         standing = course.current.standing if course.current is not None else None
-        isolation = isolate(owner, (STATUS_PORT,), observed, settings)
-        children = (course.claim, standing.child if standing is not None else None, model)
+        several = max(spec.compute.nodes, standing.width if standing is not None else 1) > 1
+        isolation = isolate(owner, (STATUS_PORT,), observed, settings, among_themselves=several)
+        names = Child(headless(owner)) if several and course.claim is not None else None
+        children = (course.claim, names, standing.child if standing is not None else None, model)
         waits = [
             standing.wake_after if standing else None,
             course.current.figures.wake_after if course.current else None,
@@ -180,6 +183,12 @@ def _base(owner: Owner, spec: TrainingRunSpec, observed: Observed) -> Start | Ve
         state = "being deleted" if model.deleting else (model.status.phase or "not looked at yet").lower()
         message = f"the base of DeepSeekModel {name} is not sealed: the model is {state}."
         return pending(Condition.STAGES_COMPLETE, Reason.WAITING_FOR_MODEL, message)
+    shared = {
+        f"storage.accessModes of DeepSeekModel {name}": model.spec.storage.access_modes,
+        "checkpoint.storage.accessModes": spec.checkpoint.storage.access_modes,
+    }
+    if (problem := sharing_problem(spec.compute.nodes, shared)) is not None:
+        return stalled(Condition.STAGES_COMPLETE, *problem)
     if model.status.architecture is not None:
         storage, count = spec.checkpoint.storage, model.status.architecture.parameters
         problem = checkpoints_problem(count, spec.checkpoint.keep, len(spec.stages), storage.size)

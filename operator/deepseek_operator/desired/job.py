@@ -3,10 +3,11 @@
 from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.exit_codes import ExitCode
 from deepseek_runtime.wire.job import Job, TrainJob
-from deepseek_runtime.wire.paths import JOB_ENVIRONMENT
+from deepseek_runtime.wire.paths import JOB_ENVIRONMENT, RENDEZVOUS_PORT
 
 from deepseek_operator.api.base import PodSettings
 from deepseek_operator.api.names import Annotation
+from deepseek_operator.desired.headless import headless_name
 from deepseek_operator.desired.labels import Manifest, Owner, work_labels
 from deepseek_operator.desired.pod import Container, Image, Mount, pod_spec, sharing_labels, threads
 
@@ -20,6 +21,11 @@ _CHECKPOINT_SECONDS = 120
 def job_name(owner: str, work: str, subject: str, identity: str, attempt: int) -> str:
     """`<owner>-<work>-<hash8>-<attempt>`; two parts of one owner may do the same work, so the part is in the hash."""
     return f"{owner}-{work}-{digest([subject, identity])[:8]}-{attempt}"
+
+
+def rendezvous(owner: Owner, job: str) -> str:
+    """Where the first pod of a Job waits for the others; another attempt's has another name."""
+    return f"{job}-0.{headless_name(owner)}:{RENDEZVOUS_PORT}"
 
 
 def job_container(config: Job, mounts: tuple[Mount, ...], pods: PodSettings) -> Container:
@@ -54,24 +60,30 @@ def job(
     suspend: bool | None = None,
     reads: str | None = None,
     one_node: bool = True,
+    nodes: int = 1,
 ) -> Manifest:
-    """The Job of one attempt. `reads` is the claim of the artifact that it reads; `one_node`: it is ReadWriteOnce."""
+    """The Job of one attempt. `reads` is the claim of the artifact that it reads; `one_node`: it is ReadWriteOnce.
+
+    Several `nodes` are pods with an index and a host name each, in the owner's headless Service.
+    """
     labels = owner.labels(work, **work_labels(work, subject, identity))
     shares = reads if one_node else None
-    template = {
-        "metadata": {"labels": {**labels, **(sharing_labels(reads) if reads else {})}},
-        "spec": pod_spec(container, image, pods, restart_policy="Never", shares=shares),
-    }
+    pod = pod_spec(container, image, pods, restart_policy="Never", shares=shares)
+    if nodes > 1:
+        pod["subdomain"] = headless_name(owner)
+    template = {"metadata": {"labels": {**labels, **(sharing_labels(reads) if reads else {})}}, "spec": pod}
     metadata = owner.metadata(job_name(owner.name, work, subject, identity, attempt), labels)
     metadata["annotations"] = {Annotation.ATTEMPT: str(attempt), Annotation.TEMPLATE_HASH: digest(template)}
     spec: Manifest = {
-        "parallelism": 1,
-        "completions": 1,
+        "parallelism": nodes,
+        "completions": nodes,
         "backoffLimit": backoff_limit,
         "podReplacementPolicy": "Failed",  # never two writers on one volume
         "podFailurePolicy": _FAILURE_POLICY,
         "template": template,
     }
+    if nodes > 1:
+        spec["completionMode"] = "Indexed"
     if suspend is not None:
         spec["suspend"] = suspend
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}

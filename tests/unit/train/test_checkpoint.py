@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from deepseek_runtime.train.checkpoint import MODEL, OPTIMIZER, STATE, Checkpoints, State
+from deepseek_runtime.train.checkpoint import STATE, Checkpoints, State
 from deepseek_runtime.train.optimizer import adamw
 from deepseek_runtime.train.team import Team
 from torch import nn
@@ -29,7 +29,7 @@ def trained(steps: int) -> tuple[nn.Module, torch.optim.AdamW]:
 def checkpoints(tmp_path: Path) -> Checkpoints:
     kept = Checkpoints(tmp_path, "work", keep=2)
     for step in (1, 2, 3):
-        kept.save(State(step, seconds=10.0 * step, losses=[0.5] * step), *trained(step))
+        kept.save(State(step, seconds=10.0 * step, losses=[0.5] * step), *trained(step), ALONE)
     return kept
 
 
@@ -47,7 +47,7 @@ def test_the_newest_comes_back_with_weights_buffers_and_both_moments(checkpoints
     )
 
 
-@pytest.mark.parametrize("name", [MODEL, OPTIMIZER, STATE])
+@pytest.mark.parametrize("name", ["rank-00000.safetensors", STATE])
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
 def test_a_damaged_one_is_left_out_and_written_over(
     checkpoints: Checkpoints, name: str, damage: str, caplog: pytest.LogCaptureFixture
@@ -60,7 +60,7 @@ def test_a_damaged_one_is_left_out_and_written_over(
         path.write_bytes(content[:-7] if damage == "cut" else content[:1] + bytes([content[1] ^ 1]) + content[2:])
     assert checkpoints.resume(*trained(0), ALONE).step == 2
     assert "step 3 is left out" in caplog.text
-    checkpoints.save(State(3), *trained(3))
+    checkpoints.save(State(3), *trained(3), ALONE)
     assert checkpoints.resume(*trained(0), ALONE).step == 3
 
 
@@ -72,6 +72,6 @@ def test_what_a_crash_left_half_written_is_not_taken(checkpoints: Checkpoints) -
 def test_other_works_checkpoints_are_not_taken(checkpoints: Checkpoints) -> None:
     other = Checkpoints(checkpoints.directory, "other work", keep=2)
     assert other.resume(*trained(0), ALONE) == State()
-    other.save(State(1), *trained(1))
+    other.save(State(1), *trained(1), ALONE)
     assert other.steps() == [1], "the newest is this work's own, however far the other one was"
     assert other.resume(*trained(0), ALONE).step == 1

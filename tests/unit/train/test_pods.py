@@ -23,7 +23,7 @@ def losses(job: TrainJob) -> list[float]:
 
 
 @pytest.mark.timeout(300)  # processes that import torch, on a machine with other work
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", ["fsdp"])
 def test_two_pods_learn_what_one_process_does(job: TrainJob, tmp_path: Path, strategy: str) -> None:
     job = job.model_copy(update={"hyperparameters": SMALL_RATE})
     several = job.model_copy(update={"nodes": 2, "strategy": strategy, "output": str(tmp_path / "several")})
@@ -39,7 +39,7 @@ def test_two_pods_learn_what_one_process_does(job: TrainJob, tmp_path: Path, str
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("victim", "what"), [(0, "worker"), (1, "worker"), (1, "supervisor"), (0, "supervisor")])
+@pytest.mark.parametrize(("victim", "what"), [(1, "worker"), (0, "supervisor")])
 def test_whatever_is_killed_they_go_on_from_the_checkpoint(
     job: TrainJob, tmp_path: Path, victim: int, what: str
 ) -> None:
@@ -57,9 +57,13 @@ def test_whatever_is_killed_they_go_on_from_the_checkpoint(
         took = wait("the end of the pod", pods, lambda: lost.process.poll() is not None, 20)
         assert lost.process.returncode == (70 if what == "worker" else -signal.SIGKILL)
         other = pods[1 - victim]
-        took += wait("no process left", pods, lambda: not descendants(other.process.pid, "deepseek_runtime.train.group"), 20)
+        took += wait(
+            "no process left", pods, lambda: not descendants(other.process.pid, "deepseek_runtime.train.group"), 20
+        )
         before = pods[0].step()
         lost.start()
         again = wait("another step", pods, lambda: pods[0].step() > before)
-        print(f"\n{what} of pod {victim}: all ended after {took:.1f} s, further checkpoint {again:.1f} s after its start")
+        print(
+            f"\n{what} of pod {victim}: all ended after {took:.1f} s, further checkpoint {again:.1f} s after its start"
+        )
         assert other.process.poll() is None
