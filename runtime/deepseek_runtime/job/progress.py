@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from deepseek_runtime.wire.progress import Examples, Progress
+from deepseek_runtime.wire.progress import Examples, Progress, Trouble
 
 
 class ProgressMeter:
@@ -26,10 +26,12 @@ class ProgressMeter:
         done: int,
         total: int,
         tokens_per_second: float | None = None,
+        bytes_per_second: float | None = None,
         loss: float | None = None,
         learning_rate: float | None = None,
         checkpoint_step: int | None = None,
         examples: Examples | None = None,
+        trouble: Trouble | None = None,
     ) -> None:
         """Replace the figures. A new phase, or one that goes back, is timed from here."""
         now = self._clock()
@@ -45,10 +47,12 @@ class ProgressMeter:
                 done=done,
                 total=total,
                 tokens_per_second=tokens_per_second,
+                bytes_per_second=bytes_per_second,
                 loss=loss,
                 learning_rate=learning_rate,
                 checkpoint_step=checkpoint_step,
                 examples=examples,
+                trouble=trouble,
             )
 
     def snapshot(self) -> Progress:

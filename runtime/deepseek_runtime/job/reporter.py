@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from deepseek_runtime.wire.progress import Examples
+from deepseek_runtime.wire.progress import Examples, Trouble
 
 
 class Reporter(Protocol):
@@ -16,10 +16,12 @@ class Reporter(Protocol):
         done: int,
         total: int,
         tokens_per_second: float | None = None,
+        bytes_per_second: float | None = None,
         loss: float | None = None,
         learning_rate: float | None = None,
         checkpoint_step: int | None = None,
         examples: Examples | None = None,
+        trouble: Trouble | None = None,
     ) -> None:
         """Replace what is shown; the time left follows from `done`, `total` and the time since the phase began."""
         ...

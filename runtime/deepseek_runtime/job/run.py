@@ -31,6 +31,7 @@ Work = Callable[[Job, Reporter], JobResult]
 
 WORKS = {
     "build": "deepseek_runtime.models.scratch",
+    "fetch": "deepseek_runtime.fetch.model",
     "publish": "deepseek_runtime.models.publish",
     "quantize": "deepseek_runtime.quantize.int8",
     "evaluate": "deepseek_runtime.evaluate.perplexity",

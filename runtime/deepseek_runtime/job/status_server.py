@@ -27,6 +27,7 @@ GAUGES = {
     "total": "Units of work in this phase.",
     "remaining_seconds": "Time left in this phase.",
     "tokens_per_second": "Tokens worked on in a second.",
+    "bytes_per_second": "Bytes worked on in a second.",
     "loss": "Training loss of the last step.",
     "learning_rate": "Learning rate of the last step.",
     "checkpoint_step": "Step of the newest checkpoint.",

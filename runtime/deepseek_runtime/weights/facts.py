@@ -23,7 +23,9 @@ def artifact(directory: Path, manifest: Manifest) -> Artifact:
         digest=manifest.digest,
         bytes=manifest.size,
         files=len(manifest.files),
-        dtype="int8" if "quantization_config" in config else config.get("dtype") or "float32",
+        dtype="int8"
+        if "quantization_config" in config
+        else config.get("dtype") or config.get("torch_dtype") or "float32",
         architecture=architecture(directory),
     )
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
 
@@ -23,7 +23,12 @@ REMEDY = "Restore it from an intact copy, or delete the volume's claim to have i
 def write(directory: Path, reporter: Reporter | None = None) -> Manifest:
     """Hash every file below `directory` and write `manifest.json` there, which does not list itself."""
     sizes = {path: size for path, size in walk(directory).items() if path != MANIFEST_FILE}
-    hashes = _hash_all(directory, sizes, reporter)
+    return record(directory, _hash_all(directory, sizes, reporter))
+
+
+def record(directory: Path, hashes: Mapping[str, str]) -> Manifest:
+    """Write `manifest.json` from the SHA-256 of each file below `directory`, as they were taken when it was written."""
+    sizes = {path: size for path, size in walk(directory).items() if path != MANIFEST_FILE}
     manifest = Manifest(
         files=tuple(ManifestFile(path=path, size=sizes[path], sha256=hashes[path]) for path in sorted(sizes))
     )

@@ -28,6 +28,16 @@ def partial(output: Path, identity: str) -> Path:
     return directory
 
 
+def resume(output: Path, identity: str) -> Path:
+    """The partial directory of this work as an attempt that was killed left it, or an empty one."""
+    kept, renamed = output / f"{PREFIX}{identity}", output / ARTIFACT
+    if not kept.exists():
+        if not renamed.exists():
+            return partial(output, identity)
+        renamed.rename(kept)  # killed between the renaming and its result.json
+    return kept
+
+
 def seal(output: Path, identity: str, result: JobResult) -> JobResult:
     """Make the partial artifact, if there is one, and the result durable; returns the result as it is sealed.
 

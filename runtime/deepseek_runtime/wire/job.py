@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter
 from deepseek_runtime.wire.base import VERSION, WireModel
 from deepseek_runtime.wire.paths import DATA, INPUT, OUTPUT
 
-ALGORITHMS: dict[str, int] = {"build": 2, "publish": 1, "quantize": 1, "evaluate": 1, "train": 1}
+ALGORITHMS: dict[str, int] = {"build": 2, "fetch": 1, "publish": 1, "quantize": 1, "evaluate": 1, "train": 1}
 """Raised by hand when the same recipe would give other bytes: part of the identity of work, unlike the image."""
 
 
@@ -34,6 +34,20 @@ class BuildJob(_Job):
     config: dict[str, Any]
     tokenizer: Tokenizer
     seed: int = 0
+
+
+class FetchJob(_Job):
+    """Copy a model from a hub, checked against the hub's hashes. The token is in a file that only this pod has."""
+
+    kind: Literal["fetch"] = "fetch"
+    endpoint: str
+    repo: str
+    revision: str
+    include: tuple[str, ...] = ()  # shell patterns; none: what the runtime reads
+    exclude: tuple[str, ...] = ()
+    token_file: str | None = None
+    allowed_networks: tuple[str, ...] = ()  # CIDRs of private addresses that may be connected to
+    storage_size: str | None = None  # of the volume, for messages
 
 
 class PublishJob(_Job):
@@ -105,7 +119,7 @@ class TrainJob(_Job):
     keep_checkpoints: int = 2
 
 
-Job = Annotated[BuildJob | PublishJob | QuantizeJob | EvaluateJob | TrainJob, Field(discriminator="kind")]
+Job = Annotated[BuildJob | FetchJob | PublishJob | QuantizeJob | EvaluateJob | TrainJob, Field(discriminator="kind")]
 JOB: TypeAdapter[Job] = TypeAdapter(Job)
 
 

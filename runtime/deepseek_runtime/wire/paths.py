@@ -8,6 +8,7 @@ OUTPUT = "/output"  # the volume that the Job writes: an artifact volume, or a r
 INPUT = "/input"  # a sealed model, read-only
 DATA = "/data"  # /data/<index>: one mount for each data source, read-only
 MODEL = "/model"  # the sealed model that an engine serves, read-only
+TOKEN = "/token"  # noqa: S105 the Secret that a fetch authenticates with: a directory that no other pod has
 SCRATCH = "/tmp"  # noqa: S108 an emptyDir; HOME and every cache lie in it
 
 ARTIFACT = "artifact"
@@ -16,6 +17,7 @@ CHECKPOINTS = "checkpoints"
 STAGES = "stages"
 RESULT_FILE = "result.json"
 MANIFEST_FILE = "manifest.json"
+TOKEN_FILE = "token"  # noqa: S105 a file's name
 
 TERMINATION_LOG = "/dev/termination-log"
 

@@ -13,6 +13,13 @@ class Examples(WireModel):
     left_out: int = 0  # not even their first answer fits
 
 
+class Trouble(WireModel):
+    """What keeps the work from going on for now, though it goes on trying: a reason in CamelCase, and a message."""
+
+    reason: str
+    message: str
+
+
 class Progress(WireModel):
     """Live figures of one Job. `done` and `total` count `unit`s: steps, bytes, tokens, tensors."""
 
@@ -24,7 +31,9 @@ class Progress(WireModel):
     total: int
     remaining_seconds: float | None = None
     tokens_per_second: float | None = None
+    bytes_per_second: float | None = None
     loss: float | None = None
     learning_rate: float | None = None
     checkpoint_step: int | None = None
     examples: Examples | None = None
+    trouble: Trouble | None = None

@@ -69,6 +69,16 @@ class Training(WireModel):
     examples: Examples | None = None
 
 
+class Fetched(WireModel):
+    """What came from a hub, and what was left there."""
+
+    commit: str
+    files: int
+    bytes: int
+    left_out: tuple[str, ...] = ()  # the first of them
+    left_out_files: int = 0
+
+
 class JobResult(WireModel):
     """`succeeded` with facts, or `failed` with a reason in CamelCase and a message that says what to do."""
 
@@ -82,6 +92,7 @@ class JobResult(WireModel):
     quantization: Quantization | None = None
     scores: Scores | None = None
     training: Training | None = None
+    fetched: Fetched | None = None
     image: str | None = None
     started_at: str | None = None  # RFC 3339, UTC
     finished_at: str | None = None

@@ -1,0 +1,113 @@
+"""Which files of a repository are fetched: what the runtime reads, and nothing that could run."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from deepseek_runtime.fetch.hub import HubFile
+from deepseek_runtime.job.errors import ConfigurationError, DataError
+from deepseek_runtime.weights.safety import CONFIG, INDEX, PICKLES, SINGLE
+from deepseek_runtime.wire.paths import MANIFEST_FILE
+
+NEEDED = ("*.safetensors", "*.json", "tokenizer.model", "*.tiktoken", "merges.txt", "vocab.txt", "*.jinja")
+"""Patterns of what is fetched where `include` is absent, for files that lie in no folder."""
+
+CODE = frozenset(
+    {".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".ps1", ".js", ".jar", ".wasm"}
+)
+_LONGEST_NAME, _LONGEST_PATH = 255, 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is fetched, the small files that tell about the model first; and the paths that are not."""
+
+    files: tuple[HubFile, ...]
+    left_out: tuple[str, ...]
+
+
+def select(files: Sequence[HubFile], include: Sequence[str], exclude: Sequence[str]) -> Selection:
+    """The files to fetch.
+
+    Errors: ConfigurationError `UnsafeModel` for a pickle or code that `include` asks for, `UnsafeName`; DataError
+    `MissingFile` where there are no safetensors or no config.json.
+    """
+    chosen = [file for file in files if _wanted(file.path, include) and not _matches(file.path, exclude)]
+    _check_names(chosen)
+    for file in chosen:
+        suffix = PurePosixPath(file.path).suffix.lower()
+        if suffix in PICKLES | CODE:
+            raise ConfigurationError(
+                "UnsafeModel",
+                f"source.huggingFace.include asks for {file.path}, which can run code. Add {'*' + suffix} to exclude: "
+                "weights are read from safetensors alone.",
+            )
+    names = {file.path for file in chosen}
+    pickles = [file.path for file in files if PurePosixPath(file.path).suffix.lower() in PICKLES]
+    if SINGLE not in names and INDEX not in names:
+        instead = f" It has {', '.join(pickles[:3])}, which can run code when read." if pickles else ""
+        raise DataError(
+            "MissingFile",
+            f"Neither {SINGLE} nor {INDEX} is among the files that source.huggingFace selects.{instead} Name a "
+            "repository or revision with safetensors, or correct include and exclude.",
+        )
+    if CONFIG not in names:
+        raise DataError("MissingFile", f"{CONFIG} is not among the files that source.huggingFace selects.")
+    order = sorted(chosen, key=lambda file: (file.path.endswith(".safetensors"), file.path))
+    return Selection(tuple(order), tuple(file.path for file in files if file.path not in names))
+
+
+def trim(selection: Selection, shards: frozenset[str]) -> Selection:
+    """Without the weight files that the index does not name: some repositories hold the same weights twice."""
+    kept, left = [], list(selection.left_out)
+    for file in selection.files:
+        if file.path.endswith(".safetensors") and file.path not in shards:
+            left.append(file.path)
+        else:
+            kept.append(file)
+    return Selection(tuple(kept), tuple(sorted(left)))
+
+
+def name_problem(path: str) -> str | None:
+    """Why a path of the hub is not written to a volume; None where it is."""
+    parts = path.split("/")
+    if len(path.encode("utf-8", "surrogatepass")) > _LONGEST_PATH:
+        return "is too long"
+    if any(part in ("", ".", "..") for part in parts):
+        return "leaves its folder"
+    if any(len(part.encode("utf-8", "surrogatepass")) > _LONGEST_NAME for part in parts):
+        return "has a part that is too long"
+    if "\\" in path or any(unicodedata.category(letter).startswith(("C", "Zl", "Zp")) for letter in path):
+        return "has characters that no file name should have"
+    return "is the manifest's" if path == MANIFEST_FILE else None
+
+
+def _wanted(path: str, include: Sequence[str]) -> bool:
+    if include:
+        return _matches(path, include)
+    return "/" not in path and _matches(path, NEEDED) and path != MANIFEST_FILE
+
+
+def _matches(path: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _check_names(files: Sequence[HubFile]) -> None:
+    for file in files:
+        if (problem := name_problem(file.path)) is not None:
+            raise DataError(
+                "UnsafeName",
+                f"The name {file.path[:200]!r} of a file of the repository {problem}. Add it to "
+                "source.huggingFace.exclude.",
+            )
+    folders = {folder for file in files for folder in _folders(file.path)}
+    for file in files:
+        if file.path in folders:
+            raise DataError("UnsafeName", f"{file.path!r} is a file and a folder of the repository.")
+
+
+def _folders(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    return ("/".join(parts[:count]) for count in range(1, len(parts)))

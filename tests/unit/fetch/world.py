@@ -1,0 +1,85 @@
+"""A tiny model on a hub of the tests' own, and the Job that fetches it."""
+
+import json
+import os
+import struct
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from deepseek_runtime.fetch import model
+from deepseek_runtime.fetch.troubles import Patience
+from deepseek_runtime.wire.job import FetchJob
+from deepseek_runtime.wire.result import JobResult
+
+REPO = "tiny/model"
+TOKEN = "hf_confidential"
+QUICK = Patience(first=0.002, longest=0.01, asked=0.05, total=5.0)
+CONFIG: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "intermediate_size": 128,
+    "vocab_size": 300,
+    "max_position_embeddings": 128,
+    "torch_dtype": "bfloat16",
+}
+
+
+def safetensors(name: str, size: int) -> bytes:
+    """A file with one tensor of random bytes."""
+    header = json.dumps({name: {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + os.urandom(size)
+
+
+def repository(*sizes: int, **config: Any) -> dict[str, bytes]:
+    """The files of a model whose shards have these sizes, and what else lies in a repository."""
+    shards = {f"model-{number}.safetensors": safetensors(f"w{number}", size) for number, size in enumerate(sizes)}
+    index = {"weight_map": {f"w{number}": f"model-{number}.safetensors" for number in range(len(sizes))}}
+    return {
+        "config.json": json.dumps(CONFIG | config).encode(),
+        "model.safetensors.index.json": json.dumps(index).encode(),
+        "tokenizer.json": b"{}",
+        "empty.json": b"",
+        "README.md": b"# tiny",
+        "modeling_tiny.py": b"raise SystemExit",
+        "pytorch_model.bin": b"\x80\x04.",
+        **shards,
+    }
+
+
+def job(url: str, output: Path, **more: Any) -> FetchJob:
+    """The Job that fetches it, allowed to ask the loopback address."""
+    fields: dict[str, Any] = {"revision": "main", "allowed_networks": ("127.0.0.0/8",), **more}
+    return FetchJob(identity="0" * 64, owner="test", output=str(output), endpoint=url, repo=REPO, **fields)
+
+
+class Silent:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+
+    def update(self, phase: str, **figures: Any) -> None:
+        self.told.append({"phase": phase, **figures})
+
+
+def fetch(url: str, output: Path, reporter: Silent | None = None, **more: Any) -> JobResult:
+    """Run the Job."""
+    return model.run(job(url, output, **more), reporter or Silent(), QUICK)
+
+
+def token_file(directory: Path) -> str:
+    """Where the token lies."""
+    path = directory / "token"
+    path.write_text(TOKEN + "\n")
+    return str(path)
+
+
+def small_chunks(size: int = 8192) -> AbstractContextManager[object]:
+    """So that small files have many chunks."""
+    return mock.patch.object(model, "CHUNK", size)
