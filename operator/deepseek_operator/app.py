@@ -167,6 +167,7 @@ class Operator:
             image_pull_policy=configuration.image_pull_policy,
             cluster_domain=configuration.cluster_domain,
             network_policies=configuration.network_policies,
+            fetch_networks=configuration.fetch_networks,
         )
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:

@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Configuration:
     gateway_url: str
     cluster_domain: str
     network_policies: bool
+    fetch_networks: tuple[str, ...]
     workers: int
     metrics_port: int
     health_port: int
@@ -40,6 +42,7 @@ def parse(arguments: Sequence[str] | None = None) -> Configuration:
     option("--gateway-url", "", "URL of the gateway, as people see it; default: its Service")
     option("--cluster-domain", "cluster.local", "DNS domain of the cluster")
     option("--network-policies", "true", "NetworkPolicies for the pods of models, runs and services: true or false")
+    option("--fetch-networks", "", "private networks (CIDR) that models may be fetched from, separated by commas")
     option("--workers", 8, "resources worked on at the same time")
     option("--metrics-port", 8080, "port of /metrics")
     option("--health-port", 8081, "port of /healthz and /readyz")
@@ -56,17 +59,26 @@ def parse(arguments: Sequence[str] | None = None) -> Configuration:
             parser.error(f"--{name.replace('_', '-')} must be one of {', '.join(allowed)}")
     if found.workers < 1:
         parser.error("--workers must be at least 1")
+    try:
+        networks = tuple(str(ip_network(part)) for part in _parts(found.fetch_networks))
+    except ValueError as error:
+        parser.error(f"--fetch-networks: {error}")
     return Configuration(
         namespace=found.namespace or None,
-        watch_namespaces=tuple(part.strip() for part in found.watch_namespaces.split(",") if part.strip()),
+        watch_namespaces=_parts(found.watch_namespaces),
         runtime_image=found.runtime_image,
         image_pull_policy=found.image_pull_policy,
         gateway_url=found.gateway_url,
         cluster_domain=found.cluster_domain,
         network_policies=found.network_policies == "true",
+        fetch_networks=networks,
         workers=found.workers,
         metrics_port=found.metrics_port,
         health_port=found.health_port,
         json_logs=found.log_format == "json",
         log_level=found.log_level,
     )
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -186,6 +186,10 @@ class ProgressStatus(ApiModel):
     percent: int = Field(ge=0, le=100, description="How much of it is done.")
     remaining: str | None = Field(default=None, description="Time left, for example 3m20s.")
     tokens_per_second: Figure | None = Field(default=None, description="Speed, where tokens are what is worked on.")
+    bytes: str | None = Field(
+        default=None, description="Bytes done and to do, where bytes are what is worked on: 1.2 GiB of 8.9 GiB."
+    )
+    speed: str | None = Field(default=None, description="Of a download, for example 85.2 MiB/s.")
     loss: Figure | None = Field(default=None, description="Training loss of the last step.")
 
 

@@ -138,6 +138,15 @@ class Runtime(Values):
     )
 
 
+class Fetch(Values):
+    """Jobs that fetch models from hubs."""
+
+    allowed_networks: list[Annotated[str, Field(max_length=43, pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]] = Field(
+        default=[],
+        description="Private networks (CIDR) that they may connect to: those of mirrors inside. Public addresses are always allowed, link-local ones never. A token goes over http to these networks only.",
+    )
+
+
 class ServiceMonitor(Values):
     """A ServiceMonitor of the Prometheus operator."""
 
@@ -180,6 +189,7 @@ class ChartValues(Values):
     operator: Operator = Field(default=Operator(), description="The controller.")
     gateway: Gateway = Field(default=Gateway(), description="The OpenAI-compatible URL before all services.")
     runtime: Runtime = Field(default=Runtime(), description="The pods of models, runs and services.")
+    fetch: Fetch = Field(default=Fetch(), description="Jobs that fetch models from hubs.")
     metrics: Metrics = Field(default=Metrics(), description="Prometheus metrics of operator and gateway.")
     network_policies: NetworkPolicies = Field(
         default=NetworkPolicies(), description="NetworkPolicies, where the cluster's network enforces them."

@@ -44,6 +44,55 @@ class ScratchSource(ApiModel):
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Of the random weights.")
 
 
+class SecretKey(ApiModel):
+    """One key of a Secret of this namespace."""
+
+    name: str = Field(
+        min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", description="The Secret."
+    )
+    key: str = Field(
+        default="token", min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$", description="The key in its data."
+    )
+
+
+FilePattern = Annotated[str, Field(min_length=1, max_length=253)]
+
+
+class HuggingFaceSource(ApiModel):
+    """A repository of models on a hub. It is fetched once: the commit that the revision means is kept in the status."""
+
+    repo: str = Field(
+        max_length=200,
+        pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]*/[A-Za-z0-9][-._A-Za-z0-9]*$",
+        description="For example deepseek-ai/deepseek-llm-7b-base.",
+    )
+    revision: str = Field(
+        default="main",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[A-Za-z0-9][-._/+A-Za-z0-9]*$",
+        description="A branch, tag or commit. A branch that moves later changes nothing; name another revision to fetch it anew.",
+    )
+    endpoint: str = Field(
+        default="https://huggingface.co",
+        max_length=253,
+        pattern=r"^https?://[A-Za-z0-9][-.A-Za-z0-9]*(:[0-9]{1,5})?(/[-._~/A-Za-z0-9]*)?$",
+        description="The hub, or a mirror that speaks its protocol. Private addresses need the chart's value fetch.allowedNetworks.",
+    )
+    token_secret_ref: SecretKey | None = Field(
+        default=None,
+        description="The access token, for private and gated repositories. It is mounted into the fetch pod and goes to the endpoint alone.",
+    )
+    include: list[FilePattern] = Field(
+        default=[],
+        max_length=32,
+        description="Shell patterns of files to fetch. Absent: weights in safetensors, configuration, tokenizer and chat template. Pickles and code are refused.",
+    )
+    exclude: list[FilePattern] = Field(
+        default=[], max_length=32, description="Shell patterns of files that are left out, whatever include says."
+    )
+
+
 class TrainingRunSource(ApiModel):
     """The export of a TrainingRun of this namespace."""
 
@@ -56,9 +105,13 @@ class ModelSource(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("has(self.scratch) != has(self.trainingRun)", "exactly one of scratch and trainingRun must be given")
+            (
+                "[has(self.huggingFace), has(self.scratch), has(self.trainingRun)].filter(given, given).size() == 1",
+                "exactly one of huggingFace, scratch and trainingRun must be given",
+            )
         )
     )
+    hugging_face: HuggingFaceSource | None = Field(default=None, description="A repository of a hub.")
     scratch: ScratchSource | None = Field(default=None, description="A new model with random weights.")
     training_run: TrainingRunSource | None = Field(
         default=None, description="What a TrainingRun made. Once it is copied, the model needs the run no more."
@@ -195,6 +248,7 @@ class ArtifactStatus(ApiModel):
     phase: Literal["Pending", "Working", "Ready", "Failed"] = Field(description="Where it stands; Ready is sealed.")
     identity: str = Field(description="Of the work that makes it: its inputs, recipe and algorithm.")
     claim: str = Field(description="The PersistentVolumeClaim that holds it.")
+    revision: str | None = Field(default=None, description="The hub's commit that it was fetched from.")
     digest: str | None = Field(default=None, description="SHA-256 of its manifest.")
     bytes: int | None = Field(default=None, description="Size of its files.")
     dtype: str | None = Field(default=None, description="Of its weights.")
@@ -211,7 +265,7 @@ class ArtifactStatus(ApiModel):
 class Lineage(ApiModel):
     """Where the base came from."""
 
-    source: str = Field(description="scratch/<architecture>, or trainingRun/<name>/<stage>.")
+    source: str = Field(description="scratch/<architecture>, huggingFace/<repo> or trainingRun/<name>/<stage>.")
     digest: str | None = Field(default=None, description="Of the source's manifest, where it has one.")
 
 
@@ -222,6 +276,7 @@ class DeepSeekModelStatus(CommonStatus):
         Literal[
             "Pending",
             "Building",
+            "Fetching",
             "Publishing",
             "Quantizing",
             "Evaluating",
@@ -233,6 +288,7 @@ class DeepSeekModelStatus(CommonStatus):
         | None
     ) = Field(default=None, description="One word for people; programs read the conditions. Blocked: by a gate.")
     digest: str | None = Field(default=None, description="SHA-256 of the base's manifest.")
+    revision: str | None = Field(default=None, description="The hub's commit that the base was fetched from.")
     size: str | None = Field(default=None, description="Of the base's files, for people.")
     architecture: ArchitectureStatus | None = Field(default=None, description="What the weights are.")
     artifacts: list[ArtifactStatus] = Field(

@@ -25,7 +25,7 @@ class Label:
     OWNER_NAME = f"{GROUP}/owner-name"
     OWNER_NAMESPACE = f"{GROUP}/owner-namespace"
     OWNER_UID = f"{GROUP}/owner-uid"
-    WORK = f"{GROUP}/work"  # build, publish, quantize, evaluate, train
+    WORK = f"{GROUP}/work"  # build, fetch, publish, quantize, evaluate, train
     IDENTITY = f"{GROUP}/identity"  # first 32 digits of the work's identity
     INDEX = "batch.kubernetes.io/job-completion-index"  # of pods of a Job that has several; set by Kubernetes
     SUBJECT = f"{GROUP}/subject"  # which part of the owner: base, a variant, a stage
@@ -71,6 +71,7 @@ class Reason:
     READY = "Ready"
     PENDING = "Pending"
     BUILDING = "Building"
+    FETCHING = "Fetching"
     PUBLISHING = "Publishing"
     QUANTIZING = "Quantizing"
     EVALUATING = "Evaluating"
@@ -94,6 +95,18 @@ class Reason:
     CONTEXT_TOO_LONG = "ContextTooLong"
     WORK_FAILED = "WorkFailed"
     DIGEST_MISMATCH = "DigestMismatch"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 a reason
+    ACCESS_DENIED = "AccessDenied"
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_UNREACHABLE = "SourceUnreachable"
+    SOURCE_UNTRUSTED = "SourceUntrusted"
+    INVALID_SOURCE = "InvalidSource"
+    RATE_LIMITED = "RateLimited"
+    REVISION_MOVED = "RevisionMoved"
+    ADDRESS_REFUSED = "AddressRefused"
+    UNSAFE_MODEL = "UnsafeModel"
+    UNKNOWN_ARCHITECTURE = "UnknownArchitecture"
+    UNSUPPORTED_QUANTIZATION = "UnsupportedQuantization"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"
     VOLUME_MISSING = "VolumeMissing"

@@ -22,6 +22,7 @@ from deepseek_operator.controllers.conditions import moment, timestamp
 from deepseek_operator.controllers.decision import Child, Object, Observed
 from deepseek_operator.controllers.failures import claim_failure
 from deepseek_operator.controllers.identity import evaluate_identity
+from deepseek_operator.controllers.progress import trouble
 from deepseek_operator.desired.claim import artifact_claim
 from deepseek_operator.desired.labels import Owner
 from deepseek_operator.desired.quantity import amount
@@ -41,6 +42,8 @@ class Advance:
     standing: Standing | None = None
     failure: LastFailure | None = None
     architecture: ArchitectureStatus | None = None
+    trouble: tuple[str, str] | None = None
+    """Reason and message of what the work cannot get past for now, though it goes on trying."""
 
     @property
     def ready(self) -> bool:
@@ -75,7 +78,8 @@ def advance(
     architecture = None
     if standing.result is not None:
         artifact, architecture = _filled(artifact, standing.result)
-    return Advance(work, artifact, children, standing, failure, architecture)
+    held = trouble(standing.pods, work.identity, observed, now)
+    return Advance(work, artifact, children, standing, failure, architecture, held)
 
 
 def measure(
@@ -135,6 +139,7 @@ def _filled(artifact: ArtifactStatus, result: JobResult) -> tuple[ArtifactStatus
         "seconds": _seconds(result),
         "digest": sealed.digest if sealed is not None else None,
         "bytes": sealed.bytes if sealed is not None else None,
+        "revision": result.fetched.commit if result.fetched is not None else None,
         "dtype": sealed.dtype if sealed is not None else None,
         "quantization": QuantizationStatus.model_validate(quantization.model_dump()) if quantization else None,
     }

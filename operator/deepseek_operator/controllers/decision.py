@@ -95,6 +95,8 @@ class Settings:
     image_pull_policy: str = "IfNotPresent"
     cluster_domain: str = "cluster.local"
     network_policies: bool = True
+    fetch_networks: tuple[str, ...] = ()
+    """Private networks (CIDR) that fetch Jobs may connect to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,9 @@ def _pod_failures(pod: Object, warnings: Sequence[WarningEvent]) -> Iterator[Fai
     if status.get("phase", "Pending") == "Pending":
         yield from _scheduling_failure(pod, warnings)
         if (warning := _last(warnings, _MOUNT)) is not None:
-            yield Failure(Reason.VOLUME_MISSING, f"pod {name} cannot mount: {warning.message}", warning.time, name)
+            secret = ': secret "' in warning.message or "secret key" in warning.message
+            reason = Reason.SECRET_MISSING if secret else Reason.VOLUME_MISSING
+            yield Failure(reason, f"pod {name} cannot mount: {warning.message}", warning.time, name)
 
 
 def _container_failure(pod: Object, container: Object) -> Iterator[Failure]:

@@ -11,12 +11,13 @@ from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.job import ALGORITHMS
 
 from deepseek_operator.api.base import DataSource
-from deepseek_operator.api.deepseekmodel import EvaluationSpec, QuantizationSpec, ScratchSource
+from deepseek_operator.api.deepseekmodel import EvaluationSpec, HuggingFaceSource, QuantizationSpec, ScratchSource
 from deepseek_operator.api.trainingrun import StageSpec
 from deepseek_operator.controllers.hyperparameters import hyperparameters
 
 INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "build": {"config": {}, "seed": 0, "vocabSize": 4096},
+    "fetch": {"revision": "main", "endpoint": "https://huggingface.co", "include": [], "exclude": []},
     "publish": {},
     "quantize": {"ignore": []},
     "evaluate": {"contextLength": 256, "maxTokens": None},
@@ -46,6 +47,17 @@ def build_identity(source: ScratchSource) -> str:
         "vocabSize": source.tokenizer.vocab_size,
     }
     return _identity("build", {"text": _data(source.tokenizer.text)}, recipe)
+
+
+def fetch_identity(source: HuggingFaceSource) -> str:
+    """Of a copy of a hub's repository. The token only opens the door."""
+    recipe = {
+        "revision": source.revision,
+        "endpoint": source.endpoint.rstrip("/"),
+        "include": list(source.include),
+        "exclude": list(source.exclude),
+    }
+    return _identity("fetch", {"repo": source.repo}, recipe)
 
 
 def publish_identity(input_digest: str) -> str:

@@ -36,9 +36,10 @@ from deepseek_operator.desired.quantity import human_bytes
 
 VOLATILE = frozenset({"progress"})
 
-_PHASES = {Reason.BUILDING: "Building", Reason.PUBLISHING: "Publishing"}
+_PHASES = {Reason.BUILDING: "Building", Reason.FETCHING: "Fetching", Reason.PUBLISHING: "Publishing"}
 _DOING = {
     "build": Reason.BUILDING,
+    "fetch": Reason.FETCHING,
     "publish": Reason.PUBLISHING,
     "quantize": Reason.QUANTIZING,
     "evaluate": Reason.EVALUATING,
@@ -105,7 +106,7 @@ class ModelController:
             events = transitions(previous, status, "Validate")
             return Decision(status=status.to_object(), events=events, finalizers=finalizers, volatile=VOLATILE)
         life = live(ModelWorks(owner, spec, settings), previous, observed, now)
-        isolation = isolate(owner, (STATUS_PORT,), observed, settings)
+        isolation = isolate(owner, (STATUS_PORT,), observed, settings, fetches=spec.source.hugging_face is not None)
         status, wake = _status(spec, life, previous, observed, generation, now)
         return Decision(
             children=(*isolation.children, *_children(life)),
@@ -196,6 +197,7 @@ def _status(
         progress=progress,
         phase=_phase(ready, life, stuck=any(verdict.stalled for verdict in domain)),
         digest=base.digest if base else None,
+        revision=base.revision if base else None,
         size=human_bytes(base.bytes) if base and base.bytes is not None else None,
         architecture=known if sealed or isinstance(life.origin, Verdict) else None,
         artifacts=artifacts,
@@ -238,6 +240,8 @@ def _verdict(condition: str, parts: tuple[Advance, ...], wanted: int, done: str)
     for part in parts:
         if part.failure is not None and not part.ready and (part.standing is None or part.standing.blocked):
             return pending(condition, part.failure.reason, part.failure.message)
+        if part.trouble is not None and not part.ready:
+            return pending(condition, *part.trouble)
     waiting = [part for part in parts if not part.ready]
     if waiting:
         work, job = waiting[0].work, waiting[0].standing.job if waiting[0].standing else ""

@@ -1,16 +1,17 @@
-"""The Jobs of a model: build or publish the base, quantize a variant, evaluate either."""
+"""The Jobs of a model: build, fetch or publish the base, quantize a variant, evaluate either."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deepseek_runtime.wire.architecture import complete
-from deepseek_runtime.wire.job import BuildJob, EvaluateJob, Job, PublishJob, QuantizeJob, Tokenizer
-from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, OUTPUT
+from deepseek_runtime.wire.job import BuildJob, EvaluateJob, FetchJob, Job, PublishJob, QuantizeJob, Tokenizer
+from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, OUTPUT, TOKEN, TOKEN_FILE
 
 from deepseek_operator.api.deepseekmodel import (
     ArtifactStatus,
     DeepSeekModelSpec,
     EvaluationSpec,
+    HuggingFaceSource,
     ScratchSource,
     VariantSpec,
 )
@@ -42,6 +43,8 @@ class ModelWorks:
         if (scratch := self.spec.source.scratch) is not None:
             mounts = (written, *data_mounts(scratch.tokenizer.text))
             return self._work(BASE, self._build(scratch, origin.identity), mounts, reads=None)
+        if (hub := self.spec.source.hugging_face) is not None:
+            return self._work(BASE, self._fetch(hub, origin.identity), (written, *_token(hub)), reads=None)
         config = PublishJob(
             identity=origin.identity,
             owner=self.owner.path,
@@ -102,6 +105,21 @@ class ModelWorks:
             seed=scratch.seed,
         )
 
+    def _fetch(self, hub: HuggingFaceSource, identity: str) -> FetchJob:
+        return FetchJob(
+            identity=identity,
+            owner=self.owner.path,
+            credential=self._credential(),
+            endpoint=hub.endpoint.rstrip("/"),
+            repo=hub.repo,
+            revision=hub.revision,
+            include=tuple(hub.include),
+            exclude=tuple(hub.exclude),
+            token_file=f"{TOKEN}/{TOKEN_FILE}" if hub.token_secret_ref is not None else None,
+            allowed_networks=self.settings.fetch_networks,
+            storage_size=self.spec.storage.size,
+        )
+
     def _work(self, subject: str, config: Job, mounts: tuple[Mount, ...], reads: str | None) -> Work:
         def manifest(attempt: int) -> Manifest:
             return job(
@@ -121,6 +139,12 @@ class ModelWorks:
 
     def _credential(self) -> str:
         return self.owner.fingerprint(self.settings.master_key)
+
+
+def _token(hub: HuggingFaceSource) -> tuple[Mount, ...]:
+    """The one key of the Secret, as a file."""
+    secret = hub.token_secret_ref
+    return () if secret is None else (Mount(TOKEN, secret=secret.name, key=secret.key, file=TOKEN_FILE),)
 
 
 def one_node(access_modes: Sequence[str]) -> bool:

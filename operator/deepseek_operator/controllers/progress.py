@@ -9,8 +9,9 @@ from deepseek_operator.api.base import ProgressStatus
 from deepseek_operator.api.names import Condition, Reason
 from deepseek_operator.controllers.conditions import Verdict, pending
 from deepseek_operator.controllers.decision import Object, Observed, Unreachable
-from deepseek_operator.controllers.remedies import with_remedy
+from deepseek_operator.controllers.remedies import REMEDIES, with_remedy
 from deepseek_operator.controllers.resource import deleting
+from deepseek_operator.desired.quantity import human_bytes
 
 PATIENCE = 30.0
 """Seconds without an answer before anybody is told."""
@@ -55,8 +56,26 @@ def progress_status(work: str, figures: Progress) -> ProgressStatus:
         percent=percent(figures.done, figures.total),
         remaining=None if figures.remaining_seconds is None else duration(figures.remaining_seconds),
         tokens_per_second=figures.tokens_per_second,
+        bytes=_bytes(figures),
+        speed=f"{human_bytes(round(figures.bytes_per_second))}/s" if figures.bytes_per_second is not None else None,
         loss=figures.loss,
     )
+
+
+def trouble(pods: tuple[Object, ...], identity: str, observed: Observed, now: datetime) -> tuple[str, str] | None:
+    """Reason and message of what a working pod says it cannot get past for now."""
+    figures = shown(pods, identity, observed, now).figures
+    if figures is None or figures.trouble is None:
+        return None
+    said = figures.trouble
+    reason = said.reason if said.reason in REMEDIES else Reason.WORK_FAILED
+    return reason, with_remedy(reason, said.message)
+
+
+def _bytes(figures: Progress) -> str | None:
+    if figures.unit != "bytes" or figures.total <= 0:
+        return None
+    return f"{human_bytes(figures.done)} of {human_bytes(figures.total)}"
 
 
 def percent(done: int, total: int) -> int:

@@ -19,6 +19,28 @@ REMEDIES: dict[str, str] = {
         "`kubectl get storageclass`."
     ),
     Reason.OUT_OF_MEMORY: "Raise resources.limits.memory, or make the model, the batch or the cache smaller.",
+    Reason.SECRET_MISSING: (
+        "Create the Secret with that key, or correct source.huggingFace.tokenSecretRef; the pod then starts by itself."
+    ),
+    Reason.ACCESS_DENIED: "Accept the model's licence on the hub with the token's account, or use another token.",
+    Reason.SOURCE_NOT_FOUND: "Correct repo, revision or endpoint of source.huggingFace.",
+    Reason.SOURCE_UNREACHABLE: (
+        "It is tried again and goes on where it stopped. Check source.huggingFace.endpoint, and that the cluster lets "
+        "fetch pods out."
+    ),
+    Reason.SOURCE_UNTRUSTED: "Use an endpoint whose certificate a public authority has signed.",
+    Reason.INVALID_SOURCE: "Correct source.huggingFace.endpoint: it must speak the hub's protocol.",
+    Reason.RATE_LIMITED: (
+        "It is tried again when the hub allows it. A token in source.huggingFace.tokenSecretRef, or a mirror as its "
+        "endpoint, has higher limits."
+    ),
+    Reason.REVISION_MOVED: "Delete the PersistentVolumeClaim and the Job to fetch what the revision is now.",
+    Reason.ADDRESS_REFUSED: (
+        "Ask the administrator to allow the mirror's network by the chart's value fetch.allowedNetworks."
+    ),
+    Reason.UNSAFE_MODEL: "Name a repository with safetensors, and exclude what can run code.",
+    Reason.UNKNOWN_ARCHITECTURE: "Name a model of the families DeepSeek-V3, DeepSeek-V2 or Llama.",
+    Reason.UNSUPPORTED_QUANTIZATION: "Name a repository or revision with plain weights.",
     Reason.CRASHED: "Read the log with `kubectl logs --previous` on the pod; it is started again.",
     Reason.FORBIDDEN: "Ask the namespace's administrator for quota, or for a policy that admits restricted pods.",
     Reason.DIGEST_MISMATCH: (

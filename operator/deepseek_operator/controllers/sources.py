@@ -5,7 +5,7 @@ from deepseek_operator.api.names import Condition, Reason
 from deepseek_operator.controllers import source_training_run
 from deepseek_operator.controllers.conditions import Verdict, stalled
 from deepseek_operator.controllers.decision import Observed
-from deepseek_operator.controllers.identity import build_identity
+from deepseek_operator.controllers.identity import build_identity, fetch_identity
 from deepseek_operator.controllers.origin import Origin
 from deepseek_operator.controllers.sizing import scratch_problem
 
@@ -18,6 +18,10 @@ def origin(
         if (problem := scratch_problem(scratch, spec.storage.size)) is not None:
             return stalled(Condition.ACQUIRED, *problem)
         return Origin("build", build_identity(scratch), Lineage(source=f"scratch/{scratch.architecture}"))
+    if (hub := spec.source.hugging_face) is not None:
+        return Origin("fetch", fetch_identity(hub), Lineage(source=f"huggingFace/{hub.repo}"))
     if (run := spec.source.training_run) is not None:
         return source_training_run.origin(namespace, run, spec.storage.size, previous, observed)
-    return stalled(Condition.ACQUIRED, Reason.INVALID_CONFIG, "source must have one of scratch and trainingRun.")
+    return stalled(
+        Condition.ACQUIRED, Reason.INVALID_CONFIG, "source must have one of huggingFace, scratch and trainingRun."
+    )

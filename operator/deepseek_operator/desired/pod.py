@@ -19,12 +19,15 @@ _SHARED_MEMORY_MIB = 64
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A volume in the container: a claim, or a ConfigMap (whole, or one key)."""
+    """A volume in the container: a claim, a ConfigMap (whole, or one key), or one key of a Secret as a file."""
 
     path: str
     claim: str | None = None
     config_map: str | None = None
+    secret: str | None = None
     key: str | None = None
+    file: str | None = None
+    """What the key's file is called; None: as the key."""
     sub_path: str | None = None
     read_only: bool = True
 
@@ -155,7 +158,7 @@ def _resources(settings: PodSettings, defaults: dict[str, str]) -> Manifest:
 
 
 def _volume_name(mount: Mount, names: dict[tuple[str | None, ...], str]) -> str:
-    key = (mount.claim, mount.config_map, mount.key)
+    key = (mount.claim, mount.config_map, mount.secret, mount.key)
     return names.setdefault(key, f"volume-{len(names)}")
 
 
@@ -186,7 +189,10 @@ def _volumes(container: Container) -> list[Manifest]:
         if mount.claim is not None:
             source: Manifest = {"claimName": mount.claim, "readOnly": mount.claim not in written}
             volumes[name] = {"name": name, "persistentVolumeClaim": source}
+            continue
+        items = {} if mount.key is None else {"items": [{"key": mount.key, "path": mount.file or mount.key}]}
+        if mount.secret is not None:
+            volumes[name] = {"name": name, "secret": {"secretName": mount.secret, "defaultMode": 0o440, **items}}
         else:
-            items = {} if mount.key is None else {"items": [{"key": mount.key, "path": mount.key}]}
             volumes[name] = {"name": name, "configMap": {"name": mount.config_map, "defaultMode": 0o444, **items}}
     return list(volumes.values())

@@ -9,14 +9,23 @@ from dataclasses import dataclass, field
 from deepseek_runtime.fetch.hashing import FileHash
 from deepseek_runtime.fetch.hub import HubFile
 
+ASKED = 4
+"""Chunks of one request."""
+
 
 @dataclass(eq=False, slots=True)
 class Piece:
-    """Bytes `at` to `end` of a file, which one connection fetches in order; `end` may be taken back."""
+    """Bytes `at` to `end` of a file, which one connection fetches in order.
+
+    Up to `kept` its chunks are finished, up to `asked` the server sends them already; what lies behind may be given to
+    another connection.
+    """
 
     target: "Target"
     at: int
     end: int
+    kept: int
+    asked: int
 
 
 @dataclass(eq=False, slots=True)
@@ -53,7 +62,7 @@ class Target:
         while chunk in self.finished:
             chunk += 1
         begin = min(chunk * self.chunk, self.file.size)
-        going_on = [piece.at for piece in self.pieces if begin <= piece.at < begin + self.chunk]
+        going_on = [piece.at for piece in self.pieces if piece.kept == begin]
         return max([begin, *going_on])
 
 
@@ -75,12 +84,19 @@ class Board:
                     return _claimed(target, *run)
             return self._share()
 
-    def finish(self, piece: Piece, chunk: int) -> bool:
-        """A chunk of a piece is on the disk; whether the piece goes on."""
+    def ask(self, piece: Piece) -> bool:
+        """Set up to where the next request asks: a few chunks, so that the rest can be shared; False at the end."""
+        chunk = piece.target.chunk
+        with self.changed:
+            piece.asked = min(piece.end, (piece.at // chunk + ASKED) * chunk)
+            return piece.at < piece.asked
+
+    def finish(self, piece: Piece, chunk: int) -> None:
+        """A chunk of a piece is on the disk."""
         with self.changed:
             piece.target.finished.add(chunk)
+            piece.kept = piece.at
             self.changed.notify_all()
-            return piece.at < piece.end
 
     def release(self, piece: Piece) -> None:
         """A piece is done, or given up: what is missing of it may be claimed again."""
@@ -89,9 +105,10 @@ class Board:
             self.changed.notify_all()
 
     def alone(self, piece: Piece) -> bool:
-        """Say that the server gives this file as a whole only; whether this piece is the one that may go on."""
+        """Say that the server sends this file as a whole only; whether this piece is the one that may go on."""
         with self.changed:
             piece.target.ranged = False
+            piece.asked = piece.end
             return piece.target.pieces[0] is piece
 
     def compare(self, target: Target) -> bool:
@@ -121,11 +138,11 @@ class Board:
 
     def _share(self) -> Piece | None:
         pieces = [piece for target in self._targets if target.ranged for piece in target.pieces]
-        longest = max(pieces, key=lambda piece: piece.end - piece.at, default=None)
+        longest = max(pieces, key=lambda piece: piece.end - piece.asked, default=None)
         if longest is None:
             return None
         target = longest.target
-        first, last = longest.at // target.chunk + 1, -(-longest.end // target.chunk)
+        first, last = -(-longest.asked // target.chunk), -(-longest.end // target.chunk)
         if last - first < 1:
             return None
         middle = (first + last) // 2
@@ -136,7 +153,7 @@ class Board:
 def _missing(target: Target) -> tuple[int, int] | None:
     """The first run of bytes that is neither finished nor claimed."""
     taken = target.finished | {
-        chunk for piece in target.pieces for chunk in range(piece.at // target.chunk, -(-piece.end // target.chunk))
+        chunk for piece in target.pieces for chunk in range(piece.kept // target.chunk, -(-piece.end // target.chunk))
     }
     first = next((chunk for chunk in range(target.chunks) if chunk not in taken), None)
     if first is None:
@@ -148,6 +165,6 @@ def _missing(target: Target) -> tuple[int, int] | None:
 
 
 def _claimed(target: Target, begin: int, end: int) -> Piece:
-    piece = Piece(target, begin, end)
+    piece = Piece(target, begin, end, kept=begin, asked=min(end, (begin // target.chunk + ASKED) * target.chunk))
     target.pieces.append(piece)
     return piece

@@ -136,7 +136,7 @@ class Download:
     def _fetch(self, board: Board, piece: Piece, transport: Transport, buffer: memoryview) -> None:
         """All of a piece, however often its answer is cut."""
         attempt = 0
-        while piece.at < piece.end:
+        while board.ask(piece):
             before = piece.at
             try:
                 if not self._receive(board, piece, transport, buffer):
@@ -153,19 +153,18 @@ class Download:
         """One answer's worth of a piece; False where another connection must fetch it, as the server gives no parts."""
         target = piece.target
         url = self._locations.get(target.index) or self._hub.location(self._plan.commit, target.file.path)
-        with transport.get(url, {"Range": f"bytes={piece.at}-{piece.end - 1}"}) as reply:
+        with transport.get(url, {"Range": f"bytes={piece.at}-{piece.asked - 1}"}) as reply:
             self._hub.accept(reply, f"{target.file.path} at commit {self._plan.commit}", pinned=True)
             with self._lock:
                 self._locations[target.index] = reply.url
-            if reply.status == 200 and piece.at > 0:
-                LOG.info("no ranges: file=%s host=%s", target.file.path, shown(reply.url))
+            if reply.status == 200:
                 if not board.alone(piece):
                     return False
                 self._skip(reply, piece.at, buffer)
             _check(reply, piece)
-            while piece.at < piece.end:
-                boundary = (piece.at // target.chunk + 1) * target.chunk
-                count = reply.into(buffer[: min(len(buffer), min(boundary, piece.end) - piece.at)])
+            while piece.at < piece.asked:
+                boundary = min(piece.asked, (piece.at // target.chunk + 1) * target.chunk)
+                count = reply.into(buffer[: min(len(buffer), boundary - piece.at)])
                 if count == 0:
                     raise TransientError("SourceUnreachable", f"{shown(reply.url)} was cut at byte {piece.at:,}")
                 self._write(board, piece, buffer[:count])
@@ -202,8 +201,8 @@ class Download:
             busy = False
             for target in targets:
                 with board.changed:
-                    until = target.written()
-                while not self._retries.stopped and target.hash.catch_up(target.descriptor, until, buffer):
+                    hash_, until = target.hash, target.written()  # together: a spoiled file gets another hash
+                while not self._retries.stopped and hash_.catch_up(target.descriptor, until, buffer):
                     busy = True
                 self._compare(board, target)
             if not busy:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
+from functools import cache
 from types import MappingProxyType, TracebackType
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -98,7 +99,6 @@ class Transport:
         self._endpoint = origin(endpoint)
         self._token = token
         self._allowed = allowed
-        self._tls = ssl.create_default_context()
         self._connections: dict[Origin, _Connection] = {}
         self._lock = threading.Lock()
         self._aborted = False
@@ -174,27 +174,26 @@ class Transport:
             if self._aborted:
                 raise StoppedError
             if target not in self._connections:
-                self._connections[target] = _Connection(target, self._allowed, self._tls)
+                self._connections[target] = _Connection(target, self._allowed)
             return self._connections[target]
 
 
 class _Connection(http.client.HTTPConnection):
     """A connection to the address that was checked; TLS is proven against the name."""
 
-    def __init__(self, target: Origin, allowed: Sequence[Network], tls: ssl.SSLContext) -> None:
+    def __init__(self, target: Origin, allowed: Sequence[Network]) -> None:
         self._secure, host, port = target[0] == "https", target[1], target[2]
         if self._secure:
             self.default_port = 443  # for the Host header
         super().__init__(host, port, timeout=READ_SECONDS)
         self._allowed = allowed
-        self._tls = tls
         self._clear: ipaddress.IPv4Address | ipaddress.IPv6Address | None = None
 
     def connect(self) -> None:
         plain, address = connect(self.host, self.port, self._allowed)
         self._clear = None if self._secure else address
         try:
-            self.sock = self._tls.wrap_socket(plain, server_hostname=self.host) if self._secure else plain
+            self.sock = _tls().wrap_socket(plain, server_hostname=self.host) if self._secure else plain
         except ssl.SSLCertVerificationError as error:
             plain.close()
             raise ConfigurationError(
@@ -218,6 +217,12 @@ class _Connection(http.client.HTTPConnection):
         if sock is not None:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all connections: reading the authorities' certificates takes longer than a small file."""
+    return ssl.create_default_context()
 
 
 def retry_after(headers: Message, now: float) -> float | None:

@@ -119,6 +119,8 @@ class TestResource:
 OPTIONAL = {
     ("DeepSeekModel", "spec.evaluation"),
     ("DeepSeekModel", "spec.variants[].gate"),
+    ("DeepSeekModel", "spec.source.huggingFace"),
+    ("DeepSeekModel", "spec.source.huggingFace.tokenSecretRef"),
     ("DeepSeekModel", "spec.source.scratch"),
     ("DeepSeekModel", "spec.source.trainingRun"),
     ("DeepSeekModel", "spec.source.scratch.tokenizer.text[].claim"),

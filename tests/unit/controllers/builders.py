@@ -79,6 +79,12 @@ def trained(name: str = "handbook", run: str = "pretrain", **source: Any) -> Bui
     return Builder(MODEL, name, {"source": {"trainingRun": {"name": run, **source}}, "storage": {"size": "1Gi"}})
 
 
+def fetched(name: str = "base", **source: Any) -> Builder:
+    """A model of a hub."""
+    spec = {"source": {"huggingFace": {"repo": "tiny/model", **source}}, "storage": {"size": "1Gi"}}
+    return Builder(MODEL, name, spec)
+
+
 def run(
     name: str = "pretrain", base: str = "seed", stages: tuple[str, ...] = ("pretrain",), steps: int = 40
 ) -> Builder:

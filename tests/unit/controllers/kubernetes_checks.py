@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from deepseek_operator.api.names import Label
 from kubernetes import client
 
 MODELS: dict[str, Any] = {
@@ -37,7 +38,9 @@ def check_restricted(template: dict[str, Any]) -> None:
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
     assert spec["automountServiceAccountToken"] is False
     assert spec["enableServiceLinks"] is False
-    assert all(volume.keys() & {"emptyDir", "persistentVolumeClaim", "configMap"} for volume in spec["volumes"])
+    fetches = template["metadata"]["labels"].get(Label.WORK) == "fetch"
+    kinds = {"emptyDir", "persistentVolumeClaim", "configMap", *(["secret"] if fetches else [])}
+    assert all(volume.keys() & kinds for volume in spec["volumes"])
     volumes = {volume["name"] for volume in spec["volumes"]}
     assert len(volumes) == len(spec["volumes"])
     (container,) = spec["containers"]

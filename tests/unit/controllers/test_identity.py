@@ -1,7 +1,7 @@
 """The identities of work, pinned: an upgrade that changes one would compute everything again."""
 
 import pytest
-from deepseek_operator.api.deepseekmodel import EvaluationSpec, QuantizationSpec, ScratchSource
+from deepseek_operator.api.deepseekmodel import EvaluationSpec, HuggingFaceSource, QuantizationSpec, ScratchSource
 from deepseek_operator.api.trainingrun import StageSpec
 from deepseek_operator.controllers import identity
 from deepseek_operator.controllers.hyperparameters import hyperparameters
@@ -15,6 +15,10 @@ INPUT = "ab" * 32
 
 def build(**changes: object) -> str:
     return identity.build_identity(ScratchSource.model_validate({**SCRATCH, **changes}))
+
+
+def fetch(**changes: object) -> str:
+    return identity.fetch_identity(HuggingFaceSource.model_validate({"repo": "tiny/model", **changes}))
 
 
 def train(**changes: object) -> str:
@@ -34,6 +38,7 @@ def test_golden() -> None:
         "build": build(),
         "publish": identity.publish_identity(INPUT),
         "quantize": quantize(),
+        "fetch": fetch(),
         "evaluate": evaluate(),
         "train": train(),
         "sft": train(type="sft", until={"epochs": 3}),
@@ -41,6 +46,7 @@ def test_golden() -> None:
         "build": "e93ec9395c312fcc8219531311d4d121bdaa16fd21abff56f01199e6cd1b3734",
         "publish": "10ac38f3cb788b86cac2b5d3096548a6622a5297a99b4e141322035bdfb256d1",
         "quantize": "6b5c30dcf2f3b7cb02de7be77c7075b6df4fd99c1e7e1fe1099beeace9c540d4",
+        "fetch": "05edc1c28817e8eb4769b07407ae0e987a0484d750f8789daf8c806785670158",
         "evaluate": "6ba8eac1f258a1d73a9756730a3bf967f8f51680f6c6e4fc60b30baaf28e488b",
         "train": "220aeb1704f71be6a8d33f5afafcb39c5ffe6c6d63ee57c921467833dfca4746",
         "sft": "f77017033258672707f7f5c1dbaf1e7056cd084c57c144258cce303de5b6351e",
@@ -53,6 +59,8 @@ def test_a_default_that_is_written_out_is_the_same_work() -> None:
     assert train(hyperparameters={"learningRate": 3e-4, "batchSize": 8}) == train()
     assert quantize(ignore=[]) == quantize()
     assert evaluate(contextLength=256) == evaluate()
+    assert fetch(revision="main", endpoint="https://huggingface.co/", include=[], exclude=[]) == fetch()
+    assert fetch(tokenSecretRef={"name": "hub"}) == fetch()
 
 
 def test_the_name_of_a_stage_is_not_part_of_its_work() -> None:
@@ -68,6 +76,8 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
         train(type="sft"), train(type="sft", until={"epochs": 400}), train(type="sft", hyperparameters={"seed": 1}),
         quantize(), quantize(ignore=["*"]), evaluate(), evaluate(maxTokens=64), evaluate(text=other),
         identity.publish_identity(INPUT), identity.publish_identity("cd" * 32),
+        fetch(), fetch(repo="tiny/other"), fetch(revision="v2"), fetch(endpoint="https://mirror.example"),
+        fetch(include=["*"]), fetch(exclude=["*"]),
     ]  # fmt: skip
     monkeypatch.setitem(ALGORITHMS, "quantize", 2)
     found.append(quantize())
@@ -80,4 +90,5 @@ def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
     assert default == identity.INTRODUCED["train"]
     assert set(EvaluationSpec.model_fields) - {"text"} == {"context_length", "max_tokens"}
     assert set(QuantizationSpec.model_fields) == {"scheme", "ignore"}
+    assert set(HuggingFaceSource.model_fields) - {"token_secret_ref"} == {"repo", *identity.INTRODUCED["fetch"]}
     assert set(ScratchSource.model_fields) == {"architecture", "config", "tokenizer", "seed"}

@@ -14,9 +14,18 @@ from deepseek_operator.controllers.service import ServiceController
 from deepseek_operator.controllers.training import TrainingController
 from deepseek_operator.engine.difference import at
 from deepseek_runtime.wire.base import digest
-from deepseek_runtime.wire.job import JOB, BuildJob, EvaluateJob, Job, PublishJob, QuantizeJob, TrainJob
+from deepseek_runtime.wire.job import JOB, BuildJob, EvaluateJob, FetchJob, Job, PublishJob, QuantizeJob, TrainJob
 from deepseek_runtime.wire.progress import Progress
-from deepseek_runtime.wire.result import Architecture, Artifact, JobResult, Quantization, Scores, Training, encode
+from deepseek_runtime.wire.result import (
+    Architecture,
+    Artifact,
+    Fetched,
+    JobResult,
+    Quantization,
+    Scores,
+    Training,
+    encode,
+)
 
 from tests.unit.controllers.builders import NAMESPACE, Builder
 from tests.unit.controllers.kubernetes_checks import check
@@ -349,11 +358,15 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         return result.model_copy(
             update={"scores": Scores(perplexity=perplexity, bits_per_byte=1.5, tokens=900, bytes=4000, seconds=1.0)}
         )
-    source = config.identity if isinstance(config, BuildJob | TrainJob | QuantizeJob) else config.input_digest
+    source = (
+        config.identity if isinstance(config, BuildJob | FetchJob | TrainJob | QuantizeJob) else config.input_digest
+    )
     artifact = Artifact(
         digest=digest(["sealed", source]), bytes=900_000, files=5, dtype="float32", architecture=TINY_V3
     )
     facts: dict[str, Any] = {"artifact": artifact}
+    if isinstance(config, FetchJob):
+        facts["fetched"] = Fetched(commit="c" * 40, files=5, bytes=900_000)
     if isinstance(config, QuantizeJob):
         facts["quantization"] = Quantization(
             scheme="int8", weight_bytes_before=100, weight_bytes_after=40, quantized_modules=9, kept_modules=3

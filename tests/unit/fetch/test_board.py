@@ -32,14 +32,16 @@ def test_every_missing_byte_once(shapes: list[tuple[int, set[int], bool]], seed:
         elif not at_work:
             break
         piece = randomly.choice(at_work)
-        step = min(randomly.randint(1, CHUNK), (piece.at // CHUNK + 1) * CHUNK - piece.at, piece.end - piece.at)
-        fetched += [(piece.target.index, byte) for byte in range(piece.at, piece.at + step)]
-        piece.at += step
-        goes_on = True
-        if piece.at % CHUNK == 0 or piece.at == piece.target.file.size:
-            goes_on = board.finish(piece, (piece.at - 1) // CHUNK)
-        if not goes_on:
+        if piece.at >= piece.asked and not board.ask(piece):
             board.release(piece)
             at_work.remove(piece)
+            continue
+        step = min(randomly.randint(1, CHUNK), (piece.at // CHUNK + 1) * CHUNK - piece.at, piece.asked - piece.at)
+        fetched += [(piece.target.index, byte) for byte in range(piece.at, piece.at + step)]
+        piece.at += step
+        if len(at_work) < 3 and (other := board.claim()) is not None:  # while the chunk is written to the disk
+            at_work.append(other)
+        if piece.at % CHUNK == 0 or piece.at == piece.target.file.size:
+            board.finish(piece, (piece.at - 1) // CHUNK)
     assert sorted(fetched) == missing
     assert all(target.bytes_finished == target.file.size for target in targets)

@@ -87,7 +87,7 @@ def test_a_server_that_gives_no_parts_is_read_as_a_whole(tmp_path: Path) -> None
 FAULTS = st.builds(Fault, status=st.sampled_from([0, 0, 429, 500, 502]), cut_after=st.none() | st.integers(0, 40_000))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.lists(st.integers(0, 90_000), min_size=1, max_size=5),
     st.lists(st.integers(1, 120_000), max_size=5),
