@@ -168,6 +168,7 @@ def running(hub: Hub) -> Iterator[str]:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.sleep(0.05)  # transports close in the loop's next rounds
 
     url = loop.run_until_complete(start())
     thread = threading.Thread(target=loop.run_forever, daemon=True)

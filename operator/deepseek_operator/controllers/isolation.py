@@ -33,9 +33,7 @@ def isolate(
     wanted: tuple[Manifest, ...] = ()
     if settings.network_policies:
         egress = Egress() if fetches else None
-        wanted = network_policies(
-            owner, settings.namespace, ports, among_themselves=among_themselves, fetch=egress
-        )
+        wanted = network_policies(owner, settings.namespace, ports, among_themselves=among_themselves, fetch=egress)
     names = {policy["metadata"]["name"] for policy in wanted}
     left = (obj for obj in observed.of_kind("NetworkPolicy") if obj["metadata"]["name"] not in names)
     why = "the pods need no such policy" if wanted else "the chart's value networkPolicies.enabled is false"

@@ -114,7 +114,8 @@ class Board:
     def compare(self, target: Target) -> bool:
         """Whether the caller is the one who compares the hash of a complete file."""
         with self.changed:
-            complete = not target.comparing and target.hash.position == target.file.size
+            hashed, kept = target.hash.position == target.file.size, len(target.finished) == target.chunks
+            complete = hashed and kept and not target.comparing
             target.comparing = target.comparing or complete
             return complete
 
