@@ -129,8 +129,8 @@ class Leader:
 
     def tick(self, started: str | None, *, working: bool) -> str | None:
         """Open a round when all are there and idle, end it when one is not any more."""
-        self._accept()
         self._listen_to_members()
+        self._accept()
         stands = [stand for _, stand in self._members.values()]
         if self._round is not None and not self._goes_on(stands, working):
             log.info("the round is over; not there: %s", list(self.missing) or "none")
@@ -166,7 +166,8 @@ class Leader:
                 link.close()
                 continue
             if stand.index in self._members:
-                self._drop(stand.index)  # its pod was replaced before we noticed
+                self._drop(stand.index)
+            self._round = None  # whose successor this is was in it
             self._members[stand.index] = link, stand
 
     def _listen_to_members(self) -> None:

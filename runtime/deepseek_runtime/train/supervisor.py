@@ -77,7 +77,7 @@ class _Supervisor:
             if self.stop.is_set():
                 raise self._interrupted()
             round_ = self.pods.tick(self.last, working=False)
-            if round_ is not None and (round_ != self.last or self.job.nodes == 1):
+            if round_ is not None and round_ != self.last:
                 return round_
             missing = ", ".join(map(str, self.pods.missing))
             phase = f"waiting for pod {missing}" if missing else "waiting for the other pods"

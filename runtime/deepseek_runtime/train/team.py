@@ -15,7 +15,7 @@ from deepseek_runtime.train.rendezvous import address
 TIMEOUT = timedelta(minutes=10)
 """Longer than a checkpoint is written or its digests are worked out; who dies is noticed by agent and supervisors."""
 
-_LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "timed out")
+_LOST = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "broken pipe", "timed out")
 
 
 @dataclass(frozen=True)
@@ -103,5 +103,5 @@ class Team:
 def lost_contact(error: BaseException) -> bool:
     """Whether an exception is torch.distributed's word for another process that is gone: it has no type of its own."""
     return isinstance(error, dist.DistError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in _LOST)
+        isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _LOST)
     )

@@ -71,7 +71,7 @@ def main() -> None:
     except BaseException as error:
         failure = explain(error, Path(assignment.job.output))
         if lost_contact(error):
-            failure = JobError(CONTACT_LOST, f"A process on another pod was lost or cannot be reached: {error}")
+            failure = JobError(CONTACT_LOST, f"Another process was lost or cannot be reached: {error}")
         rank = assignment.index * assignment.job.processes + int(os.environ["RANK"])
         exchange.fail(Failure(time.time(), rank, failure.code, failure.reason, failure.message))
         raise

@@ -1,0 +1,70 @@
+"""A run over two pods: one is killed with all its processes, the run is suspended and resumed, and completes."""
+
+import json
+
+import pytest
+
+from examples.quickstart.kube import kubectl
+from tests.e2e import journey
+from tests.e2e.cluster import Object, apply, items, kill, make_namespace, read, wait, wait_for_condition
+
+NAMESPACE = "e2e-pods"
+RUN = "pair"
+STEPS = 800  # enough to be stopped twice in the middle
+SHARED = {**journey.STORAGE, "accessModes": ["ReadWriteMany"]}
+
+
+@pytest.fixture(scope="module")
+def base() -> None:
+    """A model that several nodes can read."""
+    make_namespace(NAMESPACE)
+    seed = journey.scratch(NAMESPACE, "seed")
+    seed["spec"]["storage"] = SHARED
+    apply(journey.text(NAMESPACE), seed)
+    wait_for_condition("deepseekmodels", NAMESPACE, "seed", "Ready", "True", timeout=180)
+
+
+def pair(steps: int, storage: Object = SHARED) -> Object:
+    run = journey.training(NAMESPACE, RUN, steps=steps, every=20)
+    run["spec"]["compute"] |= {"nodes": 2, "processes": 1, "parallelism": {"strategy": "fsdp"}}
+    run["spec"]["checkpoint"]["storage"] = storage
+    return run
+
+
+def stage() -> Object:
+    found: Object = read("trainingruns", NAMESPACE, RUN)["status"]["stages"][0]
+    return found
+
+
+def pods() -> list[Object]:
+    selector = f"deepseek-operator.io/owner-name={RUN},deepseek-operator.io/work=train"
+    return [pod for pod in items("pods", NAMESPACE, selector) if pod["status"]["phase"] in ("Pending", "Running")]
+
+
+def test_a_lost_pod_and_a_pause_on_two_pods(base: None) -> None:
+    apply(pair(STEPS, {**SHARED, "accessModes": ["ReadWriteOnce"]}))
+    refused = wait_for_condition("trainingruns", NAMESPACE, RUN, "Stalled", "True", timeout=30)
+    assert refused["reason"] == "NeedsSharedVolume"
+    assert pods() == []
+    kubectl("delete", "dstr", RUN, "-n", NAMESPACE, "--timeout=60s")
+
+    apply(pair(STEPS))
+    wait("a checkpoint", lambda: int(stage().get("checkpointStep") or 0) > 0, timeout=180)
+    (second,) = (pod for pod in pods() if pod["metadata"]["name"].rpartition("-")[0].endswith("-1"))
+    kill(second)
+    name = second["metadata"]["name"]
+    wait(
+        "the lost pod's name", lambda: read("trainingruns", NAMESPACE, RUN)["status"]["lastFailure"]["pod"] == name, 30
+    )
+    before = stage()["checkpointStep"]
+    wait("going on", lambda: int(stage()["checkpointStep"]) > before, timeout=180)
+    assert stage()["restarts"] == 1
+    assert len(pods()) == 2
+
+    kubectl("patch", "dstr", RUN, "-n", NAMESPACE, "--type=merge", "-p", json.dumps({"spec": {"suspend": True}}))
+    wait("no pods", lambda: not pods(), timeout=150)
+    assert read("trainingruns", NAMESPACE, RUN)["status"]["phase"] == "Suspended"
+    kubectl("patch", "dstr", RUN, "-n", NAMESPACE, "--type=merge", "-p", json.dumps({"spec": {"suspend": False}}))
+    wait_for_condition("trainingruns", NAMESPACE, RUN, "Ready", "True", timeout=300)
+    assert stage()["step"] == STEPS
+    assert stage()["restarts"] == 1
