@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer, GenerationConfig, PretrainedConfig
 
 from deepseek_runtime.job.errors import DataError
@@ -33,6 +34,12 @@ class Tokenizer:
         self._prefix = self._beginning()
         self._special = frozenset(self._tokenizer.all_special_ids)
         self.end = _end_tokens(directory, config)
+
+    @property
+    def backend(self) -> Backend:
+        """What tokenizes; others must not change its settings."""
+        backend: Backend = self._tokenizer.backend_tokenizer
+        return backend
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a prompt. Special tokens written out in it are read as the letters they are written in."""

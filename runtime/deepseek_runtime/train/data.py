@@ -47,5 +47,6 @@ def _tokenize(job: TrainJob, config: PretrainedConfig, target: Path) -> None:
     if job.type == "pretrain":
         tokenize(job.data, source, config.vocab_size, target)
         return
-    found = lines.examples(job.data, Encoder(source, config))
-    examples.write(found, job.hyperparameters.sequence_length + 1, target)
+    with Encoder(source, config) as encoder:
+        found = lines.examples(job.data, encoder.encode)
+        examples.write(found, job.hyperparameters.sequence_length + 1, target)

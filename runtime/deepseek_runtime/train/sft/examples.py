@@ -67,8 +67,8 @@ class Store:
 def write(examples: Iterable[Tokenized], longest: int, target: Path) -> None:
     """Write examples of at most `longest` tokens into the directory `target`, which appears whole or not at all.
 
-    A longer one ends with its last answer that fits whole; where none fits it is left out. DataError `ExamplesTooLong`
-    where that leaves nothing.
+    A longer one ends with its last answer that fits whole; where none fits it is left out. Errors: DataError
+    `EmptyText` where there is none, `ExamplesTooLong` where all are left out.
     """
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -85,6 +85,8 @@ def write(examples: Iterable[Tokenized], longest: int, target: Path) -> None:
             answers.write(np.asarray(kept.answers, dtype=np.bool_).tobytes())
             end += len(kept.tokens)
             ends.append(end)
+    if not ends and not left_out:
+        raise DataError("EmptyText", "There is no example: every line of the data is empty.")
     if not ends:
         raise DataError(
             "ExamplesTooLong",

@@ -4,7 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.train.batch import IGNORED
 from deepseek_runtime.train.sft import examples
 from deepseek_runtime.train.sft.examples import Store, Tokenized
@@ -95,6 +97,12 @@ def test_what_is_too_long_ends_with_its_last_whole_answer(answers: list[bool], l
 
     assert end == 0 or ends_an_answer(end)
     assert not any(ends_an_answer(place) for place in range(end + 1, min(longest, len(answers)) + 1))
+
+
+def test_no_example_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="every line of the data is empty"):
+        examples.write(iter(()), 4, tmp_path / "examples")
+    assert not (tmp_path / "examples").exists()
 
 
 def test_examples_on_disk_are_those_that_were_written(tmp_path: Path) -> None:
