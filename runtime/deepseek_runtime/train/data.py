@@ -28,9 +28,10 @@ def prepare(
     """
     kind = {"pretrain": "tokens", "sft": "examples"}[job.type]
     target = directory / f"{kind}-{job.identity[:32]}"
-    if team.first and not target.exists():
+    if not target.exists():
         show(Status("tokenizing", total=job.steps or 0))
-        _tokenize(job, config, target)
+        if team.first:
+            _tokenize(job, config, target)
     while not target.exists():  # no collective: a large text takes longer than any of them may wait
         time.sleep(POLL_SECONDS)
     source, settings = Path(job.input), job.hyperparameters
