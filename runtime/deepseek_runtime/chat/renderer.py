@@ -26,8 +26,8 @@ class Limits:
     """What one rendering may take. `patience` covers the start of the process, also on a machine that is busy."""
 
     cpu_seconds: float = 1.0
-    memory_bytes: int = 512 << 20
-    characters: int = 8 << 20
+    memory_bytes: int = 256 << 20
+    characters: int = 4 << 20
     patience: float = 60.0
 
 
@@ -56,6 +56,7 @@ class Renderer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
+        self._broken: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +85,8 @@ class Renderer:
         request = {"messages": [dict(message) for message in messages], "prompt": add_generation_prompt}
         with self._lock:
             try:
+                if self._broken is not None:
+                    raise TemplateFailedError(self._broken)
                 connection = self._connection or self._start()
                 self._ask(connection, request)
                 text = frames.receive(connection, 4 * self.limits.characters, self.limits.patience)
@@ -102,16 +105,19 @@ class Renderer:
                 env={"PYTHONPATH": os.pathsep.join(sys.path)},  # and nothing else of ours
             )
         self._connection = ours
-        self._ask(
-            ours,
-            {
-                "source": self._template.source,
-                "special": self._template.special,
-                "cpuSeconds": self.limits.cpu_seconds,
-                "memoryBytes": self.limits.memory_bytes,
-                "longest": self.limits.characters,
-            },
-        )
+        start = {
+            "source": self._template.source,
+            "special": self._template.special,
+            "cpuSeconds": self.limits.cpu_seconds,
+            "memoryBytes": self.limits.memory_bytes,
+            "longest": self.limits.characters,
+        }
+        try:
+            self._ask(ours, start)
+        except TemplateFailedError as error:  # it cannot be compiled, and never will
+            self._broken = str(error)
+            self._end()
+            raise
         return ours
 
     def _ask(self, connection: socket.socket, request: dict[str, object]) -> None:

@@ -10,7 +10,7 @@ from deepseek_runtime.gateway.audit.log import AuditLog, AuditUnavailableError
 from deepseek_runtime.gateway.metrics import Metrics
 from deepseek_runtime.gateway.openai.answer import Answer
 from deepseek_runtime.gateway.openai.errors import ApiError, unavailable
-from deepseek_runtime.gateway.openai.request import CompletionRequest
+from deepseek_runtime.gateway.openai.request import SamplingRequest
 from deepseek_runtime.wire.route import Route
 
 COMPLETED = "completed"
@@ -40,13 +40,13 @@ class Account:
         """A caller asked for something that is not theirs."""
         await self._append("denied", namespace=namespace, service=service, **self._who())
 
-    async def intent(self, route: Route, wanted: CompletionRequest) -> None:
+    async def intent(self, route: Route, wanted: SamplingRequest) -> None:
         """What is about to be forwarded; no content of it."""
         before = time.perf_counter()
         record = asyncio.ensure_future(
             self._append(
                 "intent",
-                endpoint="/v1/completions",
+                endpoint=wanted.endpoint,
                 namespace=route.namespace,
                 service=route.service,
                 uid=route.uid,

@@ -59,9 +59,9 @@ class EngineClient:
             log.warning("master key: %s", error)
             raise unavailable("The gateway has no master key yet; try again.", "gateway_not_ready") from error
 
-    async def complete(self, route: Route, token: str, body: bytes, request_id: str) -> bytes:
+    async def complete(self, route: Route, token: str, path: str, body: bytes, request_id: str) -> bytes:
         """The whole answer; errors: ApiError."""
-        async with self._answer(route, token, body, request_id, None) as answer:
+        async with self._answer(route, token, path, body, request_id, None) as answer:
             content = bytearray()
             try:
                 async for chunk in answer.content.iter_any():
@@ -74,20 +74,20 @@ class EngineClient:
 
     @asynccontextmanager
     async def stream(
-        self, route: Route, token: str, body: bytes, request_id: str
+        self, route: Route, token: str, path: str, body: bytes, request_id: str
     ) -> AsyncIterator[AsyncGenerator[list[bytes], None]]:
         """The data of events, in lists as they arrive, up to [DONE]; errors: ApiError, also while iterating."""
-        async with self._answer(route, token, body, request_id, self._idle_seconds) as answer:
+        async with self._answer(route, token, path, body, request_id, self._idle_seconds) as answer:
             yield _events(route, answer)
 
     @asynccontextmanager
     async def _answer(
-        self, route: Route, token: str, body: bytes, request_id: str, read_seconds: float | None
+        self, route: Route, token: str, path: str, body: bytes, request_id: str, read_seconds: float | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("EngineClient is used outside of `async with`")
         request = self._session.post(
-            f"{route.url.rstrip('/')}/v1/completions",
+            f"{route.url.rstrip('/')}{path}",
             data=body,
             headers={
                 "Authorization": f"Bearer {token}",

@@ -10,9 +10,10 @@ from deepseek_runtime.gateway.account import CANCELLED, COMPLETED, FAILED, INTER
 from deepseek_runtime.gateway.envelope import CLIENT_GONE
 from deepseek_runtime.gateway.forward import timed_out
 from deepseek_runtime.gateway.gateway import Gateway
-from deepseek_runtime.gateway.openai.answer import Answer, EngineReportedError, MalformedAnswerError
+from deepseek_runtime.gateway.openai.answer import Answer, ChatAnswer, EngineReportedError, MalformedAnswerError
+from deepseek_runtime.gateway.openai.chat_request import ChatRequest
 from deepseek_runtime.gateway.openai.errors import ApiError, bad_upstream, unavailable
-from deepseek_runtime.gateway.openai.request import CompletionRequest
+from deepseek_runtime.gateway.openai.request import SamplingRequest
 from deepseek_runtime.gateway.openai.sse import DONE, event
 from deepseek_runtime.wire.route import Route
 
@@ -29,7 +30,7 @@ class Relay:
         account: Account,
         route: Route,
         token: str,
-        wanted: CompletionRequest,
+        wanted: SamplingRequest,
     ) -> None:
         self._request = request
         self._gateway = gateway
@@ -37,7 +38,8 @@ class Relay:
         self._route = route
         self._token = token
         self._wanted = wanted
-        self._answer = Answer(f"cmpl-{account.request_id}", wanted.model, wanted.wants_usage)
+        answer = ChatAnswer if isinstance(wanted, ChatRequest) else Answer
+        self._answer = answer(account.request_id, wanted.model, wanted.wants_usage)
         self._response: web.StreamResponse | None = None
 
     async def run(self) -> web.StreamResponse:
@@ -70,14 +72,16 @@ class Relay:
     async def _whole(self) -> bytes:
         body = self._wanted.forwarded(self._route.served_name)
         return self._answer.whole(
-            await self._gateway.engines.complete(self._route, self._token, body, self._account.request_id)
+            await self._gateway.engines.complete(
+                self._route, self._token, self._wanted.endpoint, body, self._account.request_id
+            )
         )
 
     async def _stream(self) -> None:
         body = self._wanted.forwarded(self._route.served_name)
         engines = self._gateway.engines
         async with (
-            engines.stream(self._route, self._token, body, self._account.request_id) as stream,
+            engines.stream(self._route, self._token, self._wanted.endpoint, body, self._account.request_id) as stream,
             aclosing(stream) as batches,
         ):
             headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}

@@ -13,6 +13,8 @@ from deepseek_runtime.gateway import completions, health, models
 from deepseek_runtime.gateway.envelope import add_request_id, envelope
 from deepseek_runtime.gateway.gateway import GATEWAY, Gateway, assemble
 from deepseek_runtime.gateway.kube.routes import RouteWatcher
+from deepseek_runtime.gateway.openai.chat_request import ChatRequest
+from deepseek_runtime.gateway.openai.request import CompletionRequest
 from deepseek_runtime.gateway.settings import Address, Settings
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,8 @@ def api(gateway: Gateway) -> web.Application:
     app = web.Application(middlewares=[envelope], client_max_size=gateway.settings.max_body_bytes)
     app[GATEWAY] = gateway
     app.on_response_prepare.append(add_request_id)
-    app.router.add_post("/v1/completions", completions.create_completion, name="completions")
+    app.router.add_post(CompletionRequest.endpoint, completions.create_completion, name="completions")
+    app.router.add_post(ChatRequest.endpoint, completions.create_chat_completion, name="chat_completions")
     app.router.add_get("/v1/models", models.list_models, name="models", allow_head=False)
     app.router.add_get("/v1/models/{id:.+}", models.get_model, name="model", allow_head=False)
     app.router.add_get("/health/live", health.live, name="live")

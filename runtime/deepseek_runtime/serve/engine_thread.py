@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
+from deepseek_runtime.serve.chat import Chat
 from deepseek_runtime.serve.engine import Engine, Request
 from deepseek_runtime.serve.tokenizer import Tokenizer
 
@@ -23,6 +24,7 @@ class Loaded:
 
     engine: Engine
     tokenizer: Tokenizer
+    chat: Chat
     context_length: int
     vocab_size: int
 

@@ -1,22 +1,25 @@
-"""The engine's HTTP API: completions, the model list and health, with OpenAI's errors."""
+"""The engine's HTTP API: completions of texts and chats, the model list and health, with OpenAI's errors."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 from aiohttp import web
 
 from deepseek_runtime.gateway.openai import sse
+from deepseek_runtime.gateway.openai.chat_request import ChatRequest
 from deepseek_runtime.gateway.openai.errors import ApiError, model_not_found, unavailable
-from deepseek_runtime.gateway.openai.request import CompletionRequest, parse
+from deepseek_runtime.gateway.openai.request import CompletionRequest, R, SamplingRequest, parse
 from deepseek_runtime.gateway.openai.strict_json import parse_object
+from deepseek_runtime.serve import chat_completion, text_completion
 from deepseek_runtime.serve.engine import Delta
 from deepseek_runtime.serve.engine_thread import EngineThread, Loaded
 from deepseek_runtime.serve.metrics import Metrics
-from deepseek_runtime.serve.protocol import Completion, engine_request, tokenize
+from deepseek_runtime.serve.protocol import Prepared, Writer, engine_request
 from deepseek_runtime.wire import credential as credentials
 from deepseek_runtime.wire.serve import ServeConfig
 
@@ -49,7 +52,8 @@ class HttpApi:
     def app(self) -> web.Application:
         """The application; serve it with `handler_cancellation`, so that a client that leaves ends its request."""
         app = web.Application(middlewares=[_errors, self._authenticate], client_max_size=MAX_BODY_BYTES)
-        app.router.add_post("/v1/completions", self.completions)
+        app.router.add_post(CompletionRequest.endpoint, self.completions)
+        app.router.add_post(ChatRequest.endpoint, self.chat_completions)
         app.router.add_get("/v1/models", self.models)
         app.router.add_get("/health/live", self.live)
         app.router.add_get("/health/ready", self.ready)
@@ -79,20 +83,28 @@ class HttpApi:
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         """OpenAI's text completion, whole or as a stream."""
+        return await self._answer(request, CompletionRequest, text_completion.prepare)
+
+    async def chat_completions(self, request: web.Request) -> web.StreamResponse:
+        """OpenAI's chat completion, whole or as a stream."""
+        return await self._answer(request, ChatRequest, chat_completion.prepare)
+
+    async def _answer(
+        self, request: web.Request, kind: type[R], prepare: Callable[[R, Loaded, str], Prepared]
+    ) -> web.StreamResponse:
         body = await request.read()
         loaded = self._admit()
-        asked = parse(parse_object(body))
+        asked = parse(kind, parse_object(body))
         if asked.model != self._config.served_name:
             raise model_not_found(asked.model, f" This engine serves {self._config.served_name!r}.")
         self.active += 1
         self._idle.clear()
         try:
-            prompt = await asyncio.to_thread(tokenize, asked, loaded)
-            completion = Completion(self._config.served_name, len(prompt), asked.logprobs)
-            async with self._generate(asked, prompt, loaded) as deltas:
+            prepared = await asyncio.to_thread(prepare, asked, loaded, self._config.served_name)
+            async with self._generate(asked, prepared) as deltas:
                 if asked.stream:
-                    return await _stream(request, completion, deltas, asked.wants_usage)
-                return _json(completion.whole([delta async for delta in deltas]))
+                    return await _stream(request, prepared.writer, deltas, asked.wants_usage)
+                return _json(prepared.writer.whole([delta async for delta in deltas]))
         finally:
             self.active -= 1
             if not self.active:
@@ -109,13 +121,11 @@ class HttpApi:
         return loaded
 
     @asynccontextmanager
-    async def _generate(
-        self, asked: CompletionRequest, prompt: list[int], loaded: Loaded
-    ) -> AsyncIterator[AsyncIterator[Delta]]:
+    async def _generate(self, asked: SamplingRequest, prepared: Prepared) -> AsyncIterator[AsyncIterator[Delta]]:
         """The answer's deltas; leaving early, for whatever reason, frees the request's place and its blocks."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Delta] = asyncio.Queue()
-        request = engine_request(asked, prompt, loaded.context_length, lambda d: _call(loop, queue.put_nowait, d))
+        request = engine_request(asked, prepared, lambda d: _call(loop, queue.put_nowait, d))
 
         async def deltas() -> AsyncIterator[Delta]:
             while True:
@@ -124,7 +134,7 @@ class HttpApi:
                 if delta.finish_reason is not None:
                     return
 
-        self._metrics.accepted(len(prompt))
+        self._metrics.accepted(len(prepared.prompt))
         self._thread.submit(request)
         try:
             yield deltas()
@@ -145,19 +155,25 @@ class HttpApi:
 
 
 async def _stream(
-    request: web.Request, completion: Completion, deltas: AsyncIterator[Delta], wants_usage: bool
+    request: web.Request, writer: Writer, deltas: AsyncIterator[Delta], wants_usage: bool
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
+    await _write(response, writer.opening())
     last: Delta | None = None
     async for delta in deltas:
         last = delta
-        await response.write(sse.event(orjson.dumps(completion.chunk(delta))))
+        await _write(response, writer.chunks(delta))
     if wants_usage and last is not None:
-        await response.write(sse.event(orjson.dumps(completion.usage_chunk(last))))
+        await _write(response, [writer.usage_chunk(last)])
     await response.write(sse.event(sse.DONE))
     await response.write_eof()
     return response
+
+
+async def _write(response: web.StreamResponse, events: list[dict[str, Any]]) -> None:
+    if events:
+        await response.write(b"".join(sse.event(orjson.dumps(event)) for event in events))
 
 
 @web.middleware
@@ -170,8 +186,9 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
+        there = f"{CompletionRequest.endpoint}, {ChatRequest.endpoint} and /v1/models"
         messages = {
-            404: f"{request.path} does not exist. There are /v1/completions and /v1/models.",
+            404: f"{request.path} does not exist. There are {there}.",
             405: f"{request.method} is not allowed on {request.path}.",
             413: f"The body is longer than {MAX_BODY_BYTES} bytes.",
         }

@@ -10,6 +10,7 @@ import torch
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.serve import runner as runners
 from deepseek_runtime.serve.cache import BLOCK_SIZE
+from deepseek_runtime.serve.chat import Chat
 from deepseek_runtime.serve.engine import Delta, Engine, Request
 from deepseek_runtime.serve.engine_thread import Loaded
 from deepseek_runtime.serve.metrics import Metrics
@@ -48,6 +49,7 @@ def load(config: ServeConfig, team: Team, metrics: Metrics, reporter: Reporter, 
     )
     model_config = load_config(directory)
     tokenizer = Tokenizer(directory, model_config)
+    chat = Chat.load(directory, tokenizer.backend, tokenizer.end)
     device = runner.model.rotary.table.device
 
     def forward(plan: Plan) -> torch.Tensor:
@@ -74,7 +76,7 @@ def load(config: ServeConfig, team: Team, metrics: Metrics, reporter: Reporter, 
         runner.cache.bytes_per_token,
         time.monotonic() - began,
     )
-    return Loaded(engine(metrics), tokenizer, length, model_config.vocab_size)
+    return Loaded(engine(metrics), tokenizer, chat, length, model_config.vocab_size)
 
 
 def _warm_up(engine: Engine, prompt_tokens: int) -> None:

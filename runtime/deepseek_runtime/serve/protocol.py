@@ -1,55 +1,100 @@
-"""From an OpenAI completion request to what the engine takes, and from its deltas to OpenAI's objects.
+"""What both endpoints have in common: from OpenAI's parameters to what the engine takes, and back to OpenAI's objects.
 
-The parameters, their types and ranges are the gateway's own (gateway.openai.request): one schema for both.
+The parameters, their types and ranges are the gateway's own (gateway.openai): one schema for both.
 """
 
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from deepseek_runtime.gateway.openai.errors import invalid
-from deepseek_runtime.gateway.openai.request import CompletionRequest
-from deepseek_runtime.serve.engine import Delta, Request, ScoredToken
-from deepseek_runtime.serve.engine_thread import Loaded
+from deepseek_runtime.gateway.openai.errors import ApiError, invalid
+from deepseek_runtime.gateway.openai.request import SamplingRequest
+from deepseek_runtime.serve.engine import Delta, Request
 from deepseek_runtime.serve.sampler import SamplingParams
-
-DEFAULT_MAX_TOKENS = 16
-"""OpenAI's default."""
 
 CHARACTERS_PER_TOKEN = 64
 """A prompt longer than this for every token of the context is refused before it is tokenized."""
 
 
-def tokenize(asked: CompletionRequest, loaded: Loaded) -> list[int]:
-    """The prompt's tokens, which leave room for an answer; errors: ApiError 400."""
-    context = loaded.context_length
-    if isinstance(asked.prompt, str):
-        if len(asked.prompt) > context * CHARACTERS_PER_TOKEN:
-            raise _too_long(f"'prompt' has {len(asked.prompt)} characters, far more than fit", "prompt", context)
-        tokens = loaded.tokenizer.encode(asked.prompt)
-    else:
-        tokens = asked.prompt
-        if max(tokens) >= loaded.vocab_size:
-            raise invalid(
-                f"'prompt' has token {max(tokens)}; tokens of this model are 0 to {loaded.vocab_size - 1}.",
-                param="prompt",
-            )
-    if not tokens:
-        raise invalid("'prompt' has no tokens; it must have at least one.", param="prompt")
-    if len(tokens) >= context:
-        raise _too_long(f"'prompt' has {len(tokens)} tokens", "prompt", context)
-    if len(tokens) + (asked.max_tokens or 0) > context:
-        raise _too_long(
-            f"'prompt' has {len(tokens)} tokens and 'max_tokens' is {asked.max_tokens}", "max_tokens", context
-        )
-    return tokens
+@dataclass(frozen=True, slots=True)
+class Writer(ABC):
+    """Writes the objects of one answer."""
+
+    prefix: ClassVar[str]
+    chunk_kind: ClassVar[str]
+
+    model: str
+    prompt_tokens: int
+    logprobs: int | None
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @abstractmethod
+    def whole(self, deltas: list[Delta]) -> dict[str, Any]:
+        """The answer in one piece."""
+
+    @abstractmethod
+    def opening(self) -> list[dict[str, Any]]:
+        """Events of a stream that come before any token."""
+
+    @abstractmethod
+    def chunks(self, delta: Delta) -> list[dict[str, Any]]:
+        """Events of a stream for what was generated."""
+
+    def usage_chunk(self, last: Delta) -> dict[str, Any]:
+        """The event with the token counts, which has no choices."""
+        return {**self.object(self.chunk_kind, []), "usage": self.usage(last)}
+
+    def object(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        """What stands around choices."""
+        return {
+            "id": f"{self.prefix}-{self.key}",
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "choices": choices,
+        }
+
+    def usage(self, last: Delta) -> dict[str, int]:
+        """Token counts at the end of the answer."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": last.completion_tokens,
+            "total_tokens": self.prompt_tokens + last.completion_tokens,
+        }
 
 
-def engine_request(
-    asked: CompletionRequest, prompt: list[int], context_length: int, deliver: Callable[[Delta], None]
-) -> Request:
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that fits the context, and what writes its answer. `logprobs`: likeliest tokens, None for none."""
+
+    prompt: list[int]
+    max_tokens: int
+    logprobs: int | None
+    writer: Writer
+
+
+def check_characters(count: int, asked: SamplingRequest, context: int) -> None:
+    """Refuse what cannot fit before it costs anything; errors: ApiError 400."""
+    if count > context * CHARACTERS_PER_TOKEN:
+        name = asked.prompt_parameter
+        raise _too_long(f"'{name}' has {count} characters, far more than fit", name, context)
+
+
+def check_tokens(count: int, asked: SamplingRequest, context: int) -> None:
+    """Whether prompt and answer fit the context; errors: ApiError 400."""
+    name = asked.prompt_parameter
+    parameter, limit = asked.answer_limit
+    if count >= context:
+        raise _too_long(f"'{name}' has {count} tokens", name, context)
+    if count + (limit or 0) > context:
+        raise _too_long(f"'{name}' has {count} tokens and '{parameter}' is {limit}", parameter, context)
+
+
+def engine_request(asked: SamplingRequest, prepared: Prepared, deliver: Callable[[Delta], None]) -> Request:
     """The request with OpenAI's defaults filled in."""
     stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
     params = SamplingParams(
@@ -60,10 +105,9 @@ def engine_request(
         presence_penalty=asked.presence_penalty or 0.0,
         repetition_penalty=1.0 if asked.repetition_penalty is None else asked.repetition_penalty,
         seed=asked.seed,
-        logprobs=asked.logprobs,
+        logprobs=prepared.logprobs,
     )
-    max_tokens = asked.max_tokens or min(DEFAULT_MAX_TOKENS, context_length - len(prompt))
-    return Request(prompt, max_tokens, params, deliver, stop=stop, ignore_end=bool(asked.ignore_eos))
+    return Request(prepared.prompt, prepared.max_tokens, params, deliver, stop=stop, ignore_end=bool(asked.ignore_eos))
 
 
 def _temperature(asked: float | None) -> float:
@@ -71,66 +115,7 @@ def _temperature(asked: float | None) -> float:
     return 1.0 if asked is None else asked if asked >= 1e-5 else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """Writes the objects of one answer."""
-
-    model: str
-    prompt_tokens: int
-    logprobs: int | None
-    id: str = field(default_factory=lambda: f"cmpl-{uuid.uuid4().hex}")
-    created: int = field(default_factory=lambda: int(time.time()))
-
-    def whole(self, deltas: list[Delta]) -> dict[str, Any]:
-        """The answer in one piece."""
-        scored = tuple(token for delta in deltas for token in delta.scored)
-        text = "".join(delta.text for delta in deltas)
-        return {
-            **self._object([self._choice(text, scored, deltas[-1].finish_reason)]),
-            "usage": self._usage(deltas[-1]),
-        }
-
-    def chunk(self, delta: Delta) -> dict[str, Any]:
-        """One event of a stream."""
-        return self._object([self._choice(delta.text, delta.scored, delta.finish_reason)])
-
-    def usage_chunk(self, last: Delta) -> dict[str, Any]:
-        """The event with the token counts, which has no choices."""
-        return {**self._object([]), "usage": self._usage(last)}
-
-    def _object(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "object": "text_completion",
-            "created": self.created,
-            "model": self.model,
-            "choices": choices,
-        }
-
-    def _choice(self, text: str, scored: tuple[ScoredToken, ...], reason: str | None) -> dict[str, Any]:
-        logprobs = None
-        if self.logprobs is not None:
-            logprobs = {
-                "tokens": [token.name for token in scored],
-                "token_logprobs": [token.logprob for token in scored],
-                "top_logprobs": [self._top(token) for token in scored] if self.logprobs else None,
-                "text_offset": [token.offset for token in scored],
-            }
-        return {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": reason}
-
-    def _top(self, token: ScoredToken) -> dict[str, float]:
-        """The likeliest tokens, and the chosen one, so that there may be one more than asked for (as OpenAI's)."""
-        return {token.name: token.logprob, **token.top}
-
-    def _usage(self, last: Delta) -> dict[str, int]:
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": last.completion_tokens,
-            "total_tokens": self.prompt_tokens + last.completion_tokens,
-        }
-
-
-def _too_long(what: str, param: str, context: int) -> Exception:
+def _too_long(what: str, param: str, context: int) -> ApiError:
     return invalid(
         f"{what}, but the model's context is {context} tokens long, prompt and answer together.",
         param=param,

@@ -60,6 +60,8 @@ async def run(config: ServeConfig, team: Team) -> bool:
             await api.drain(DRAIN_SECONDS)
         finally:
             await runner.cleanup()
+        if thread.loaded is not None:
+            thread.loaded.chat.close()
         clean = await asyncio.to_thread(thread.stop, STOP_SECONDS)
         if clean:
             await asyncio.to_thread(team.stop)

@@ -10,6 +10,8 @@ from deepseek_runtime.wire import credential
 MASTER = b"m" * 32
 WORDS = ("Die", " Antwort", " ist", " 四十二", " 🙂")
 
+SCORE = {"token": "a", "logprob": -0.5, "bytes": [97], "id": 5}
+
 
 class FakeEngine:
     """`behaviour`: words, slow, linger (after [DONE]), die, error, hang or junk (each after two words), or a status."""
@@ -25,6 +27,7 @@ class FakeEngine:
     def app(self) -> web.Application:
         app = web.Application()
         app.router.add_post("/v1/completions", self._complete)
+        app.router.add_post("/v1/chat/completions", self._complete)
         return app
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
@@ -41,17 +44,17 @@ class FakeEngine:
             error = {"message": self.message, "type": "invalid_request_error", "param": "seed", "code": None}
             return web.json_response({"error": error}, status=self.behaviour)
         try:
-            return await (self._stream(request) if body.get("stream") else self._whole())
+            return await (self._stream(request) if body.get("stream") else self._whole(request))
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
 
-    async def _whole(self) -> web.Response:
+    async def _whole(self, request: web.Request) -> web.Response:
         if self.behaviour == "hang":
             await asyncio.sleep(60)
         if self.behaviour == "junk":
             return web.Response(text="<html>")
-        answer = {**_chunk("".join(WORDS), "stop"), "usage": _usage(), "secret": "internal"}
+        answer = {**_chunk(request, "".join(WORDS), "stop", "message"), "usage": _usage(), "secret": "internal"}
         return web.json_response(answer)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
@@ -63,8 +66,8 @@ class FakeEngine:
             elif number == 2 and self.behaviour not in {"words", "linger"}:
                 return await self._misbehave(request, response)
             last = number == len(WORDS) - 1
-            await response.write(_event({**_chunk(word, "stop" if last else None), "usage": None}))
-        await response.write(_event({**_chunk("", None), "choices": [], "usage": _usage()}))
+            await response.write(_event({**_chunk(request, word, "stop" if last else None), "usage": None}))
+        await response.write(_event({**_chunk(request, "", None), "choices": [], "usage": _usage()}))
         await response.write(b"data: [DONE]\n\n")
         if self.behaviour == "linger":
             await asyncio.sleep(60)
@@ -82,8 +85,15 @@ class FakeEngine:
         return response
 
 
-def _chunk(text: str, reason: str | None) -> dict[str, Any]:
-    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": reason, "token_ids": [1]}
+def _chunk(request: web.Request, text: str, reason: str | None, part: str = "delta") -> dict[str, Any]:
+    choice: dict[str, Any] = {"index": 0, "logprobs": None, "finish_reason": reason, "token_ids": [1]}
+    if "chat" in request.path:
+        said = {"content": text, "reasoning_content": "internal"}
+        if part == "message" or text == WORDS[0]:
+            said["role"] = "assistant"
+        choice |= {part: said, "logprobs": {"content": [{**SCORE, "top_logprobs": [SCORE]}], "hidden": 1}}
+    else:
+        choice["text"] = text
     return {"id": "engine-1", "object": "text_completion", "created": 1, "model": "internal", "choices": [choice]}
 
 

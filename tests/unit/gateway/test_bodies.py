@@ -33,7 +33,7 @@ GOOD = {"model": "chat", "prompt": "x"}
 def test_a_parameter_out_of_range_is_named(change: dict[str, Any]) -> None:
     param = list(change)[-1]
     with pytest.raises(ApiError) as raised:
-        check_length(parse(parse_object(orjson.dumps({**GOOD, **change}))), 128)
+        check_length(parse(CompletionRequest, parse_object(orjson.dumps({**GOOD, **change}))), 128)
     error = raised.value.document()["error"]
     assert (raised.value.status, error["type"], error["param"]) == (400, "invalid_request_error", param)
     assert f"'{param}" in error["message"]
@@ -54,7 +54,7 @@ def test_a_parameter_out_of_range_is_named(change: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_a_broken_body(body: bytes, words: str) -> None:
     with pytest.raises(ApiError) as raised:
-        parse(parse_object(body))
+        parse(CompletionRequest, parse_object(body))
     assert (raised.value.status, raised.value.kind) == (400, "invalid_request_error")
     assert words in raised.value.message
 
@@ -133,7 +133,7 @@ def test_only_what_was_parsed_is_forwarded(stream: bool, usage: bool) -> None:
     document = {**GOOD, **neutral, "stop": ["."], "top_k": -1}
     if stream:
         document |= {"stream": True, "stream_options": {"include_usage": usage}}
-    request = parse(document)
+    request = parse(CompletionRequest, document)
     forwarded = orjson.loads(request.forwarded("served"))
     streaming = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
     assert forwarded == {"model": "served", "prompt": "x", "stop": ["."], "top_k": -1, **streaming}

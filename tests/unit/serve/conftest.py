@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import Mock
@@ -7,19 +8,21 @@ import torch
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.quantize import int8
 from deepseek_runtime.serve import runner as runners
+from deepseek_runtime.serve.chat import Chat
 from deepseek_runtime.serve.engine import Engine
 from deepseek_runtime.serve.metrics import Metrics
 from deepseek_runtime.serve.runner import Runner, blocks
 from deepseek_runtime.serve.scheduler import Scheduler
 from deepseek_runtime.serve.shard import Shard
 from deepseek_runtime.serve.tokenizer import Tokenizer
+from deepseek_runtime.weights import manifest
 from deepseek_runtime.weights.load import load_config, load_model
 from deepseek_runtime.wire.job import QuantizeJob
 from deepseek_runtime.wire.paths import ARTIFACT
 from deepseek_runtime.wire.serve import ServeConfig
 from transformers import PreTrainedModel
 
-from tests.unit.serve.models import make_model
+from tests.unit.serve.models import CHAT_TEMPLATE, make_model
 
 
 class Model:
@@ -31,6 +34,7 @@ class Model:
         self._reference: PreTrainedModel | None = None
         self._runners: dict[int, Runner] = {}
         self._tokenizer: Tokenizer | None = None
+        self._chat: Chat | None = None
 
     @property
     def reference(self) -> PreTrainedModel:
@@ -41,6 +45,11 @@ class Model:
     def tokenizer(self) -> Tokenizer:
         self._tokenizer = self._tokenizer or Tokenizer(self.directory, load_config(self.directory))
         return self._tokenizer
+
+    @property
+    def chat(self) -> Chat:
+        self._chat = self._chat or Chat.load(self.directory, self.tokenizer.backend, self.tokenizer.end)
+        return self._chat
 
     def config(self, **changes: object) -> ServeConfig:
         fields = {"owner": "test", "served_name": "tiny", "model": str(self.directory), "dtype": "float32"}
@@ -69,18 +78,25 @@ def quantized(model: Model, output: Path) -> Model:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Model]]:
     made: dict[str, Model] = {}
 
     def get(name: str) -> Model:
         if name.endswith("-int8"):
             made.setdefault(name, quantized(get(name.removesuffix("-int8")), tmp_path_factory.mktemp(name)))
+        elif name.endswith("-chat") and name not in made:
+            directory = tmp_path_factory.mktemp(name) / "model"
+            shutil.copytree(get(name.removesuffix("-chat")).directory, directory)
+            (directory / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+            made[name] = Model(directory, manifest.write(directory).digest)
         elif name not in made:
             directory = tmp_path_factory.mktemp(name)
             made[name] = Model(directory, make_model(name, directory))
         return made[name]
 
-    return get
+    yield get
+    for model in made.values():
+        model.chat.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -20,6 +20,16 @@ from transformers import (
 VOCABULARY = 384
 BEGIN, END = 0, 1
 TEXT = ["the quick brown fox jumps over the lazy dog, 中文字符也在这里, naïve café " * 3]
+CHAT_TEMPLATE = """{{ bos_token }}
+{%- for message in messages %}
+    {%- if message.role == 'system' and not loop.first %}{{ raise_exception('System comes first.') }}{% endif %}
+    {%- if message.content == 'for ever' %}
+        {%- for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}
+    {%- endif %}
+    {{- message.role + ': ' + message.content | trim + eos_token }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}
+"""
 
 _LATENT = {
     "vocab_size": VOCABULARY,

@@ -27,12 +27,12 @@ class Client:
         self.api = api
         self.thread = thread
 
-    async def complete(self, **body: Any) -> tuple[int, dict[str, Any]]:
-        async with self.session.post("/v1/completions", json={"model": "tiny", **body}) as response:
+    async def complete(self, path: str = "/v1/completions", **body: Any) -> tuple[int, dict[str, Any]]:
+        async with self.session.post(path, json={"model": "tiny", **body}) as response:
             return response.status, await response.json()
 
-    async def stream(self, **body: Any) -> list[Any]:
-        async with self.session.post("/v1/completions", json={"model": "tiny", "stream": True, **body}) as response:
+    async def stream(self, path: str = "/v1/completions", **body: Any) -> list[Any]:
+        async with self.session.post(path, json={"model": "tiny", "stream": True, **body}) as response:
             assert response.status == 200
             assert response.headers["Content-Type"] == "text/event-stream"
             lines = (await response.text()).split("\n\n")
@@ -55,7 +55,7 @@ async def serving(
         if load_error is not None:
             raise load_error
         engine = model.engine(max_sequences=config.get("max_sequences", 8))
-        return Loaded(engine, model.tokenizer, 256, VOCABULARY)
+        return Loaded(engine, model.tokenizer, model.chat, 256, VOCABULARY)
 
     from deepseek_runtime.serve.metrics import Metrics
 

@@ -1,12 +1,13 @@
-"""Answers written anew: of what an engine sends, only the fields of OpenAI's completion object go on."""
+"""Answers written anew: of what an engine sends, only the fields of OpenAI's objects go on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
-_CHOICE = ("index", "text", "logprobs", "finish_reason")
 _LOGPROBS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
+_TOKEN = ("token", "logprob", "bytes")
 _USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
@@ -20,12 +21,16 @@ class EngineReportedError(ValueError):
 
 @dataclass(slots=True)
 class Answer:
-    """Rewrites one answer and keeps what the audit record needs: finish reason, usage, amount of text.
+    """Rewrites one text completion and keeps what the audit record needs: finish reason, usage, amount of text.
 
     `model` is the name as the caller wrote it; `include_usage` is what the caller of a stream asked for.
     """
 
-    id: str
+    prefix: ClassVar[str] = "cmpl"
+    kind: ClassVar[str] = "text_completion"
+    chunk_kind: ClassVar[str] = "text_completion"
+
+    request_id: str
     model: str
     include_usage: bool = True
     finish_reason: str | None = None
@@ -36,7 +41,7 @@ class Answer:
     def whole(self, body: bytes) -> bytes:
         """An answer in one piece; errors: MalformedAnswerError."""
         document = _object(body)
-        answer = self._completion(document)
+        answer = self._completion(document, self.kind, self._whole_choice)
         if not answer["choices"]:
             raise MalformedAnswerError("the answer has no choices")
         if self.usage is not None:
@@ -51,7 +56,7 @@ class Answer:
         document = _object(data)
         if isinstance(error := document.get("error"), dict):
             raise EngineReportedError(str(error.get("message", "no message"))[:512])
-        answer = self._completion(document)
+        answer = self._completion(document, self.chunk_kind, self._chunk_choice)
         self.events += 1
         if self.include_usage:
             has_usage = isinstance(document.get("usage"), dict)
@@ -60,34 +65,97 @@ class Answer:
             return None
         return orjson.dumps(answer)
 
-    def _completion(self, document: dict[str, Any]) -> dict[str, Any]:
+    def _completion(
+        self, document: dict[str, Any], kind: str, content: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> dict[str, Any]:
         created, choices = document.get("created"), document.get("choices")
         if not isinstance(created, int) or not isinstance(choices, list):
             raise MalformedAnswerError("'created' or 'choices' is missing")
         if isinstance(usage := document.get("usage"), dict):
             self.usage = _counts(usage)
         return {
-            "id": self.id,
-            "object": "text_completion",
+            "id": f"{self.prefix}-{self.request_id}",
+            "object": kind,
             "created": created,
             "model": self.model,
-            "choices": [self._choice(choice) for choice in choices],
+            "choices": [self._choice(choice, content) for choice in choices],
         }
 
-    def _choice(self, choice: Any) -> dict[str, Any]:
-        if not isinstance(choice, dict) or not isinstance(choice.get("text"), str):
-            raise MalformedAnswerError("a choice has no text")
-        kept = {name: choice.get(name) for name in _CHOICE}
-        reason, logprobs = kept["finish_reason"], kept["logprobs"]
-        if not (reason is None or isinstance(reason, str)) or not isinstance(kept["index"], int):
+    def _choice(self, choice: Any, content: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        if not isinstance(choice, dict):
+            raise MalformedAnswerError("a choice is not an object")
+        index, reason, logprobs = (choice.get(name) for name in ("index", "finish_reason", "logprobs"))
+        if not (reason is None or isinstance(reason, str)) or not isinstance(index, int):
             raise MalformedAnswerError("a choice has no index or a strange finish_reason")
-        if logprobs is not None:
-            if not isinstance(logprobs, dict):
-                raise MalformedAnswerError("'logprobs' is not an object")
-            kept["logprobs"] = {name: logprobs.get(name) for name in _LOGPROBS}
-        self.characters += len(choice["text"])
+        if not (logprobs is None or isinstance(logprobs, dict)):
+            raise MalformedAnswerError("'logprobs' is not an object")
         self.finish_reason = reason or self.finish_reason
-        return kept
+        scores = None if logprobs is None else self._logprobs(logprobs)
+        return {"index": index, **content(choice), "logprobs": scores, "finish_reason": reason}
+
+    def _whole_choice(self, choice: dict[str, Any]) -> dict[str, Any]:
+        return {"text": self._text(choice.get("text"))}
+
+    def _chunk_choice(self, choice: dict[str, Any]) -> dict[str, Any]:
+        return self._whole_choice(choice)
+
+    def _logprobs(self, logprobs: dict[str, Any]) -> dict[str, Any]:
+        return {name: logprobs.get(name) for name in _LOGPROBS}
+
+    def _text(self, text: Any) -> str:
+        if not isinstance(text, str):
+            raise MalformedAnswerError("a choice has no text")
+        self.characters += len(text)
+        return text
+
+
+@dataclass(slots=True)
+class ChatAnswer(Answer):
+    """Rewrites one message of an assistant."""
+
+    prefix: ClassVar[str] = "chatcmpl"
+    kind: ClassVar[str] = "chat.completion"
+    chunk_kind: ClassVar[str] = "chat.completion.chunk"
+
+    def _whole_choice(self, choice: dict[str, Any]) -> dict[str, Any]:
+        message = _member(choice, "message")
+        return {"message": {"role": "assistant", "content": self._text(message.get("content")), "refusal": None}}
+
+    def _chunk_choice(self, choice: dict[str, Any]) -> dict[str, Any]:
+        delta = _member(choice, "delta")
+        kept: dict[str, Any] = {"role": "assistant"} if delta.get("role") is not None else {}
+        if delta.get("content") is not None:
+            kept["content"] = self._text(delta["content"])
+        return {"delta": kept}
+
+    def _logprobs(self, logprobs: dict[str, Any]) -> dict[str, Any]:
+        return {"content": [_scored(token) for token in _list(logprobs, "content")], "refusal": None}
+
+
+def _scored(token: Any) -> dict[str, Any]:
+    kept = _token(token)
+    kept["top_logprobs"] = [_token(other) for other in _list(token, "top_logprobs")]
+    return kept
+
+
+def _token(token: Any) -> dict[str, Any]:
+    if not isinstance(token, dict):
+        raise MalformedAnswerError("'logprobs' has something that is no token")
+    return {name: token.get(name) for name in _TOKEN}
+
+
+def _member(choice: dict[str, Any], name: str) -> dict[str, Any]:
+    value = choice.get(name)
+    if not isinstance(value, dict):
+        raise MalformedAnswerError(f"a choice has no {name}")
+    return value
+
+
+def _list(holder: dict[str, Any], name: str) -> list[Any]:
+    value = holder.get(name)
+    if not isinstance(value, list):
+        raise MalformedAnswerError(f"'{name}' is not a list")
+    return value
 
 
 def _object(body: bytes) -> dict[str, Any]:
