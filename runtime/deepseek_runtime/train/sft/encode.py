@@ -73,6 +73,7 @@ class Encoder:
             raise BadLineError(f"the model's chat template fails on it: {error}") from None
         except ForgedTokenError as error:
             raise BadLineError(str(error)) from None
-        if not any(found.answers):
+        answers = [False, *found.answers[1:]]  # nothing stands before the first token that it could follow from
+        if not any(answers):
             raise BadLineError("the model's chat template leaves out every answer")
-        return Tokenized(found.ids, found.answers)
+        return Tokenized(found.ids, answers)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.wire.progress import Examples
 
-TOKENS, ANSWERS, ENDS, FOUND = "tokens.bin", "answers.bin", "ends.bin", "counts.json"
+TOKENS, ANSWERS, ENDS, FOUND = "tokens.bin", "answers.bin", "ends.bin", "found.json"
 
 log = logging.getLogger(__name__)
 

@@ -94,6 +94,15 @@ def test_a_template_that_drops_answers_is_found_out(chat_model: Path, tmp_path: 
         batch_of(other, tmp_path, TALK)
 
 
+def test_an_answer_that_comes_first_is_learned_from_its_second_token_on(chat_model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "model"
+    shutil.copytree(chat_model, other)
+    (other / "chat_template.jinja").write_text("{% for one in messages %}{{ one.content }}{% endfor %}")
+    batch = batch_of(other, tmp_path, (TALK[2],))
+    assert batch.learned == int((batch.targets != IGNORED).sum()) > 0
+    assert read(batch.inputs[0, :1], other) + read(batch.targets[batch.targets != IGNORED], other) == "The fox."
+
+
 def test_the_template_travels_with_the_tokenizer(chat_model: Path) -> None:
     kept = {file.name for pattern in TOKENIZER_FILES for file in chat_model.glob(pattern)}
     assert {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} <= kept
