@@ -110,8 +110,9 @@ class Hub:
         response = web.StreamResponse(status=206 if part else 200, headers=headers)
         await response.prepare(request)
         stop = end if fault.cut_after is None else min(end, begin + fault.cut_after)
-        for at in range(begin, stop, 4096):
-            block = data[at : min(at + 4096, stop)]
+        step = 4096 if len(data) < 1 << 20 else 1 << 18
+        for at in range(begin, stop, step):
+            block = data[at : min(at + step, stop)]
             self.sent.append((path, at, at + len(block)))
             await response.write(bytes(len(block)) if fault.corrupt else block)
             if self.bytes_per_second:

@@ -5,15 +5,14 @@ from typing import Any
 
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.weights import safety
-from deepseek_runtime.weights.facts import FAMILIES
-from deepseek_runtime.wire.architecture import KEYS, problems
+from deepseek_runtime.wire.architecture import FAMILIES, KEYS, problems
 
 _PACKED = ("compressed-tensors", "pack-quantized", 8)
 """The one quantized form that is read: the int8 variants that this runtime makes."""
 
 
 def check(directory: Path) -> None:
-    """Errors: DataError `UnknownArchitecture`, `UnsupportedQuantization`, `InvalidConfig`, `MissingFile`, `BadFile`."""
+    """Errors: DataError `UnknownArchitecture`, `UnsupportedQuantization`, `InvalidConfig`, `UnsafeModel`, `BadFile`."""
     config = safety.read_json(directory / safety.CONFIG)
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else None
@@ -30,6 +29,7 @@ def check(directory: Path) -> None:
     found += [f"config.{key} is missing" for key in missing if key not in config]
     if found:
         raise DataError("InvalidConfig", f"{safety.CONFIG} makes no {family}: {'; '.join(found[:4])}.")
+    safety.check_no_code(directory)
     _check_quantization(config.get("quantization_config"))
 
 

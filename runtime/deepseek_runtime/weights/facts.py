@@ -4,16 +4,9 @@ from pathlib import Path
 
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.weights import safety
-from deepseek_runtime.wire.architecture import parameters
+from deepseek_runtime.wire.architecture import FAMILIES, parameters
 from deepseek_runtime.wire.manifest import Manifest
 from deepseek_runtime.wire.result import Architecture, Artifact
-
-FAMILIES = {
-    "DeepseekV3ForCausalLM": "DeepSeekV3",
-    "DeepseekV2ForCausalLM": "DeepSeekV2",
-    "LlamaForCausalLM": "Llama",
-}
-"""From the name in config.json to the name in a DeepSeekModel."""
 
 
 def artifact(directory: Path, manifest: Manifest) -> Artifact:

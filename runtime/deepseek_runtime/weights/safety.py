@@ -8,6 +8,7 @@ from typing import Any
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.weights import header
 from deepseek_runtime.weights.header import TensorInfo
+from deepseek_runtime.wire.architecture import FAMILIES
 
 CONFIG = "config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -36,12 +37,7 @@ def check(directory: Path) -> tuple[Shard, ...]:
             raise DataError(
                 "UnsafeModel", f"{path} may hold a pickle, which can run code. Convert the weights to safetensors."
             )
-    for name in (CONFIG, TOKENIZER_CONFIG):
-        if (directory / name).exists() and "auto_map" in read_json(directory / name):
-            raise DataError(
-                "UnsafeModel",
-                f"{directory / name} asks for code to be run (auto_map). Use an architecture that is built in.",
-            )
+    check_no_code(directory)
     shards = tuple(Shard(path, header.read(path)) for path in _files(directory))
     seen: dict[str, Path] = {}
     for shard in shards:
@@ -50,6 +46,22 @@ def check(directory: Path) -> tuple[Shard, ...]:
                 raise DataError("BadWeights", f"Tensor {name} is in {seen[name]} and in {shard.path}. Remove one.")
             seen[name] = shard.path
     return shards
+
+
+def check_no_code(directory: Path) -> None:
+    """DataError `UnsafeModel` for configuration that asks for code (auto_map) which the runtime lacks.
+
+    DeepSeek's own repositories ask for code of architectures that are built in: it is neither fetched nor run.
+    """
+    for name in (CONFIG, TOKENIZER_CONFIG):
+        config = read_json(directory / name) if (directory / name).exists() else {}
+        names = config.get("architectures")
+        built_in = isinstance(names, list) and len(names) == 1 and names[0] in FAMILIES
+        if "auto_map" in config and not built_in:
+            raise DataError(
+                "UnsafeModel",
+                f"{directory / name} asks for code to be run (auto_map). Use an architecture that is built in.",
+            )
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -96,6 +96,14 @@ KEYS: dict[str, dict[str, Key]] = {
 }
 
 
+FAMILIES = {
+    "DeepseekV3ForCausalLM": "DeepSeekV3",
+    "DeepseekV2ForCausalLM": "DeepSeekV2",
+    "LlamaForCausalLM": "Llama",
+}
+"""From the name in config.json to the name in a DeepSeekModel."""
+
+
 def complete(architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The config with every default filled in, and with what follows from other keys.
 

@@ -109,6 +109,7 @@ def test_a_redirect_in_a_circle(tmp_path: Path) -> None:
         ({"architectures": ["Qwen2ForCausalLM"]}, "UnknownArchitecture", "Qwen2ForCausalLM; this runtime has Deepseek"),
         ({"architectures": None}, "UnknownArchitecture", "names the architecture None"),
         ({"quantization_config": {"quant_method": "fp8"}}, "UnsupportedQuantization", r"quantized \(fp8\)"),
+        ({"auto_map": {"AutoConfig": "x.Y"}, "architectures": ["LlamaForCausalLM", "X"]}, "UnsafeModel", "auto_map"),
         ({"hidden_size": "64"}, "InvalidConfig", "config.hidden_size is '64'"),
         ({"num_hidden_layers": 10**9}, "InvalidConfig", "config.num_hidden_layers"),
         ({"vocab_size": None}, "InvalidConfig", "vocab_size"),

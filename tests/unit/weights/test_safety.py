@@ -37,6 +37,12 @@ def test_configuration_that_asks_for_code_is_refused(tmp_path: Path, name: str) 
         safety.check(tmp_path)
 
 
+def test_code_of_an_architecture_that_is_built_in_is_not_needed(tmp_path: Path) -> None:
+    config = {"architectures": ["DeepseekV2ForCausalLM"], "auto_map": {"AutoConfig": "configuration_deepseek.Config"}}
+    (_model(tmp_path) / "config.json").write_text(json.dumps(config))
+    assert len(safety.check(tmp_path)) == 1
+
+
 @pytest.mark.parametrize("name", ["../model.safetensors", "/etc/model.safetensors", "a/b.safetensors", "model.bin", 7])
 def test_an_index_names_only_weight_files_beside_it(tmp_path: Path, name: object) -> None:
     _index(_model(tmp_path), {"a": name})
