@@ -11,6 +11,7 @@ from deepseek_runtime.wire.paths import INPUT, JOB_ENVIRONMENT, OUTPUT
 from deepseek_runtime.wire.result import (
     Architecture,
     Artifact,
+    Fetched,
     JobResult,
     Quantization,
     Scores,
@@ -190,6 +191,7 @@ def result(job: Job) -> JobResult:
         scores=Scores(perplexity=12.5, bits_per_byte=1.5, tokens=100, bytes=300, seconds=1.0)
         if job.kind == "evaluate"
         else None,
+        fetched=Fetched(commit="c" * 40, files=5, bytes=12_000_000) if job.kind == "fetch" else None,
         training=Training(steps=job.steps or 30, tokens=1000, loss=2.5, seconds=2.0, tokens_per_second=500.0)
         if job.kind == "train"
         else None,

@@ -64,7 +64,7 @@ class HuggingFaceSource(ApiModel):
     repo: str = Field(
         max_length=200,
         pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]*/[A-Za-z0-9][-._A-Za-z0-9]*$",
-        description="For example deepseek-ai/deepseek-llm-7b-base.",
+        description="For example deepseek-ai/DeepSeek-V2-Lite.",
     )
     revision: str = Field(
         default="main",
