@@ -10,7 +10,7 @@ from tests.e2e.cluster import Object, apply, items, kill, make_namespace, read, 
 
 NAMESPACE = "e2e-pods"
 RUN = "pair"
-STEPS = 800  # enough to be stopped twice in the middle
+STEPS = 300  # enough to be stopped twice in the middle
 SHARED = {**journey.STORAGE, "accessModes": ["ReadWriteMany"]}
 
 

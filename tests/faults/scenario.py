@@ -1,4 +1,4 @@
-"""The path of the quickstart: a model from scratch, a run that trains it, its published copy in int8, a service."""
+"""The quickstart: a model from scratch, a run that trains it on two pods, its published copy in int8, a service."""
 
 from collections.abc import Mapping
 
@@ -23,6 +23,7 @@ SERVICE_REF = Ref(SERVICE, TENANT, "chat")
 CONTROLLERS: Mapping[str, Controller] = controllers()
 
 _TEXT = [{"configMap": {"name": "text"}}]
+_SHARED = {"accessModes": ["ReadWriteMany"]}
 _SPECS: dict[str, type[ApiModel]] = {MODEL: DeepSeekModelSpec, TRAINING: TrainingRunSpec, SERVICE: InferenceServiceSpec}
 
 
@@ -58,9 +59,16 @@ def quickstart() -> list[Object]:
     scratch = {"architecture": "DeepSeekV3", "config": config, "tokenizer": {"text": _TEXT}}
     stage = {"name": "base", "type": "pretrain", "data": _TEXT, "until": {"steps": 100}}
     return [
-        resource(MODEL_REF, {"source": {"scratch": scratch}}),
+        resource(MODEL_REF, {"source": {"scratch": scratch}, "storage": _SHARED}),
         resource(
-            RUN_REF, {"base": {"model": MODEL_REF.name}, "stages": [stage], "publish": {"model": PUBLISHED_REF.name}}
+            RUN_REF,
+            {
+                "base": {"model": MODEL_REF.name},
+                "stages": [stage],
+                "compute": {"nodes": 2},
+                "checkpoint": {"storage": _SHARED},
+                "publish": {"model": PUBLISHED_REF.name},
+            },
         ),
         resource(
             PUBLISHED_REF,

@@ -91,7 +91,7 @@ def test_an_object_of_somebody_else_is_left_as_it_is_and_named() -> None:
         reference_world, process = await life(log)
         await process.end()
         names = [ref for ref in reference_world.created if ref.kind in {"Job", "Service"} and ref.namespace == TENANT]
-        for taken in names[:1] + [ref for ref in names if ref.kind == "Service"]:
+        for taken in names[:1] + [ref for ref in names if (ref.kind, ref.name) == ("Service", SERVICE_REF.name)]:
             world = World()
             Simulators(world)
             foreign = {

@@ -130,7 +130,7 @@ def take(
         seen = figures.figures
         live = {
             # Before its first step a pod counts other things: files, tokens.
-            "step": seen.done if seen.unit == "step" else status.step,
+            "step": (seen.done if seen.unit == "step" else 0) or status.step,
             "loss": seen.loss if seen.loss is not None else status.loss,
             "tokens_per_second": seen.tokens_per_second,
             "remaining": None if seen.remaining_seconds is None else duration(seen.remaining_seconds),
