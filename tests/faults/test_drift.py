@@ -5,13 +5,13 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from deepseek_operator.controllers.decision import Object
+from deepseek_operator.controllers.decision import Object, Ref
 from deepseek_operator.engine.planner import belongs_to
 
 from tests.faults import virtual_time
 from tests.faults.connection import Log
 from tests.faults.oracles import assert_good_end
-from tests.faults.scenario import SERVICE_REF, life, rest
+from tests.faults.scenario import RUN_REF, SERVICE_REF, TENANT, life, rest
 
 _APPLIED = ("Deployment", "Service", "ConfigMap", "NetworkPolicy")
 _BOOKKEEPING = {"resourceVersion", "generation", "uid", "creationTimestamp", "name", "namespace", "annotations"}
@@ -95,7 +95,7 @@ def test_a_label_more_in_a_selector_is_taken_out() -> None:
     async def run() -> None:
         log = Log()
         world, process = await life(log)
-        ref = next(ref for ref in world.objects if ref.kind == "Service")
+        ref = Ref("Service", TENANT, SERVICE_REF.name)
         good = world.objects[ref]["spec"]["selector"]
         world.patch(ref, {"spec": {"selector": {"more": "narrow"}}})
         await asyncio.sleep(_REPAIR)
@@ -143,7 +143,8 @@ def test_a_child_that_is_deleted_by_hand_comes_back() -> None:
     async def run() -> None:
         log = Log()
         world, process = await life(log)
-        gone = [ref for ref in world.objects if ref.kind in _APPLIED]
+        done = f"{RUN_REF.name}-run"  # a run that is complete has no pods left to give names to
+        gone = [ref for ref in world.objects if ref.kind in _APPLIED and ref.name != done]
         for ref in gone:
             world.delete(ref)
         await asyncio.sleep(_REPAIR)
