@@ -112,6 +112,7 @@ class Reason:
     VOLUME_MISSING = "VolumeMissing"
     OUT_OF_MEMORY = "OutOfMemory"
     CRASHED = "Crashed"
+    NODE_LOST = "NodeLost"
     FORBIDDEN = "Forbidden"
     UNREACHABLE = "Unreachable"
     GATE_BLOCKED = "GateBlocked"

@@ -21,6 +21,8 @@ _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrI
 _NO_CONTAINER = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _MOUNT = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
 _PROVISION = frozenset({"ProvisioningFailed", "FailedBinding"})
+# of one node's volume Kubernetes says the second until 1.33, the third from 1.34 on
+_ELSEWHERE = ("pod affinity rules", "volume node affinity conflict", "PersistentVolume's node affinity")
 _UNBOUND = "unbound immediate PersistentVolumeClaims"
 _LONGEST = 4096
 
@@ -113,6 +115,9 @@ def _pod_failures(pod: Object, warnings: Sequence[WarningEvent]) -> Iterator[Fai
         message = status.get("message", "")
         reason = Reason.OUT_OF_MEMORY if "memory" in message else Reason.CRASHED
         yield Failure(reason, f"pod {name} was evicted: {message}", _created(pod), name)
+    if (since := _lost_since(pod)) is not None:
+        happened = f"node {(pod.get('spec') or {}).get('nodeName', '')} of pod {name} does not answer"
+        yield Failure(Reason.NODE_LOST, happened, since, name)
     for container in _containers(pod):
         if not container.get("ready", False):
             yield from _container_failure(pod, container)
@@ -122,6 +127,14 @@ def _pod_failures(pod: Object, warnings: Sequence[WarningEvent]) -> Iterator[Fai
             secret = ': secret "' in warning.message or "secret key" in warning.message
             reason = Reason.SECRET_MISSING if secret else Reason.VOLUME_MISSING
             yield Failure(reason, f"pod {name} cannot mount: {warning.message}", warning.time, name)
+
+
+def _lost_since(pod: Object) -> str | None:
+    """Since when a running pod's node does not answer: the kubelet's word stands, and the control plane denies it."""
+    conditions = {condition["type"]: condition for condition in _conditions(pod)}
+    ready, containers = conditions.get("Ready", {}), conditions.get("ContainersReady", {})
+    denied = ready.get("status") == "False" and containers.get("status") == "True"
+    return str(ready.get("lastTransitionTime", "")) if denied else None
 
 
 def _container_failure(pod: Object, container: Object) -> Iterator[Failure]:
@@ -175,7 +188,7 @@ def _unschedulable(message: str) -> str:
     """Which of the scheduler's complaints it is: a missing volume, one that is elsewhere, or no room."""
     if "not found" in message or _UNBOUND in message:
         return Reason.VOLUME_MISSING
-    if "pod affinity rules" in message or "volume node affinity conflict" in message:
+    if any(words in message for words in _ELSEWHERE):
         return Reason.NEEDS_SHARED_VOLUME
     return Reason.UNSCHEDULABLE
 

@@ -42,6 +42,10 @@ REMEDIES: dict[str, str] = {
     Reason.UNKNOWN_ARCHITECTURE: "Name a model of the families DeepSeek-V3, DeepSeek-V2 or Llama.",
     Reason.UNSUPPORTED_QUANTIZATION: "Name a repository or revision with plain weights.",
     Reason.CRASHED: "Read the log with `kubectl logs --previous` on the pod; it is started again.",
+    Reason.NODE_LOST: (
+        "Bring the node back, or delete it with `kubectl delete node`: its pods are then made anew elsewhere, as far "
+        "as their volumes can be mounted there."
+    ),
     Reason.FORBIDDEN: "Ask the namespace's administrator for quota, or for a policy that admits restricted pods.",
     Reason.DIGEST_MISMATCH: (
         "The files on the volume are not those that were sealed: delete the PersistentVolumeClaim and the model's "

@@ -44,7 +44,16 @@ def crashed(code: int, message: str = "", reason: str = "Error") -> Object:
     }
 
 
+def lost() -> Object:
+    conditions = [
+        {"type": "ContainersReady", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
+        {"type": "Ready", "status": "False", "lastTransitionTime": AT},
+    ]
+    return {"phase": "Running", "conditions": conditions, "containerStatuses": [{"ready": True}]}
+
+
 STUCK_PODS = [
+    (lost(), Reason.NODE_LOST, "does not answer"),
     (waiting("ImagePullBackOff", "Back-off pulling image"), Reason.IMAGE_PULL_FAILED, "registry.example/runtime:1"),
     (waiting("InvalidImageName", "couldn't parse"), Reason.IMAGE_PULL_FAILED, "couldn't parse"),
     (waiting("CreateContainerConfigError", 'configmap "x" not found'), Reason.VOLUME_MISSING, '"x"'),
@@ -53,6 +62,8 @@ STUCK_PODS = [
     (unschedulable("1 node(s) didn't match Pod's node affinity/selector."), Reason.UNSCHEDULABLE, "nodeSelector"),
     (unschedulable('persistentvolumeclaim "text" not found'), Reason.VOLUME_MISSING, '"text"'),
     (unschedulable("1 node(s) didn't match pod affinity rules"), Reason.NEEDS_SHARED_VOLUME, "ReadWriteMany"),
+    (unschedulable("1 node(s) had volume node affinity conflict"), Reason.NEEDS_SHARED_VOLUME, "ReadWriteMany"),
+    (unschedulable("1 node(s) didn't match PersistentVolume's node affinity"), Reason.NEEDS_SHARED_VOLUME, "one node"),
     (crashed(137, reason="OOMKilled"), Reason.OUT_OF_MEMORY, "limits.memory"),
     (crashed(71, "tensor of 8 GiB"), Reason.OUT_OF_MEMORY, "tensor of 8 GiB"),
     (crashed(1, "Traceback\n  File\nKeyError: 'x'\n"), Reason.CRASHED, "KeyError: 'x'"),
