@@ -1,1 +1,1 @@
-"""A one-node Kubernetes cluster of this machine's own, built from source, for people and tests."""
+"""A Kubernetes cluster of this machine's own, built from source, for people and tests."""

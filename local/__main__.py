@@ -21,9 +21,13 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("build", help="build the cluster's programs, once")
     up = commands.add_parser("up", help="start the cluster, or complete a start that was interrupted")
-    up.add_argument("--gpus", type=int, metavar="N", help="offer N simulated nvidia.com/gpu to the scheduler")
+    up.add_argument("--gpus", type=int, metavar="N", help="offer N simulated nvidia.com/gpu on each node")
+    up.add_argument("--nodes", type=int, metavar="N", help="have N nodes (default: as many as it had, at first 1)")
     down = commands.add_parser("down", help="end the cluster")
     down.add_argument("--purge", action="store_true", help="remove its state too")
+    node = commands.add_parser("node", help="stop or start one of several nodes")
+    node.add_argument("action", choices=["stop", "start"], help="stop: as a machine that loses its power")
+    node.add_argument("name", metavar="NAME")
     commands.add_parser("status", help="say what runs; status 1 where the cluster is down")
     commands.add_parser("kubeconfig", help="print the path of the administrator's kubeconfig")
     for name in ("kubectl", "helm"):
@@ -40,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
     images.add_argument(
         "--flavour", choices=["cpu", "cuda"], default="cpu", help="of the runtime's image (default: cpu)"
     )
+    push = commands.add_parser("push-images", help="push the built images to a registry, for another cluster")
+    push.add_argument("--to", required=True, metavar="REGISTRY", help="as in registry.example.com/team")
+    push.add_argument("--tag", default="dev", help="default: dev")
     load = commands.add_parser("load-image", help="put built images or image archives into the cluster")
     load.add_argument("names", nargs="+", metavar="NAME")
     return top
@@ -64,11 +71,15 @@ def main(words: list[str]) -> int:
         case "up":
             from local.up import up
 
-            up(cluster, arguments.gpus)
+            up(cluster, arguments.gpus, arguments.nodes)
         case "down":
             from local.down import down
 
             down(cluster, arguments.purge)
+        case "node":
+            from local import nodes
+
+            (nodes.stop if arguments.action == "stop" else nodes.start)(cluster, arguments.name)
         case "status":
             from local.status import status
 
@@ -81,6 +92,10 @@ def main(words: list[str]) -> int:
             from local.images.build import build_images
 
             build_images(arguments.only, arguments.flavour)
+        case "push-images":
+            from local.images.push import push_images
+
+            push_images(arguments.to, arguments.tag)
         case "load-image":
             from local.images.load import load_images
 

@@ -7,8 +7,7 @@ from string import Template
 
 from local import places
 from local.errors import LocalClusterError
-from local.pki import NODE_NAME
-from local.places import Cluster
+from local.places import Cluster, Node
 from local.ranges import Ranges
 
 # Debian's place first, then where the plugins' own releases go
@@ -24,28 +23,40 @@ def cni_programs() -> Path | None:
     return next((path for path in _CNI_PROGRAMS if (path / "bridge").exists()), None)
 
 
-def write(cluster: Cluster, ranges: Ranges) -> None:
-    """Writes every file of local/node/config below the cluster's state."""
+def write(node: Node, ranges: Ranges, limited: bool) -> None:
+    """Writes every file of local/node/config that a node reads below its home; `limited` is about its volumes."""
     plugins = cni_programs()
     if plugins is None:
         raise LocalClusterError("the CNI plugins are not installed: run `python3 -m local prerequisites --install`")
     values = {
         "CNI_PROGRAMS": plugins,
-        "CONTROL_GROUP": cluster.control_group,
+        "CONTROL_GROUP": node.control_group,
         "DNS": ranges.dns,
+        "FIRST": ranges.between[1] if node.number else "",
         "HOST_ADDRESS": ranges.host,
-        "NODE_ADDRESS": ranges.node,
-        "NODE_LINK": cluster.node_link,
-        "NODE_NAME": NODE_NAME,
+        "LINK": ranges.link,
+        "NODE_ADDRESS": ranges.address(node.number),
+        "NODE_LINK": node.link,
+        "NODE_NAME": node.name,
+        "NODE_NETWORK": ranges.between.prefixlen if node.number else ranges.link.prefixlen,
+        "NODE_PODS": ranges.pods_of(node.number),
         "PODS": ranges.pods,
         "SERVICES": ranges.services,
-        "STATE": cluster.state,
+        "SHARED_VOLUMES": node.cluster.shared_volumes,
+        "STATE": node.home,
+        "VOLUMES": "limited" if limited else "unlimited",
     }
-    target = cluster.state / "config"
+    target = node.home / "config"
     (target / "cni").mkdir(parents=True, exist_ok=True)
-    for source in (places.SOURCES / "config").iterdir():
+    sources = [places.SOURCES / "config", *([] if node.number else [places.SOURCES / "config" / "control-plane"])]
+    for source in (file for directory in sources for file in directory.iterdir() if file.is_file()):
         place = target / "cni" if source.suffix == ".conflist" else target
         (place / source.name).write_text(Template(source.read_text()).substitute(values))
+
+
+def volumes_are_limited(node: Node) -> bool:
+    """Whether the claims' sizes are enforced on a node that was configured."""
+    return "VOLUMES=limited\n" in (node.home / "config" / "node.env").read_text()
 
 
 def install(cluster: Cluster, programs: Path) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import programs
+from local.places import Node
 from local.ranges import Ranges
 
-NODE_NAME = "node0"
 _DAYS = "3650"
 
 
@@ -75,14 +75,23 @@ def make(directory: Path, ranges: Ranges) -> None:
         "proxy": "/CN=system:kube-proxy",
         "coredns": "/CN=coredns",
         "volumes": "/CN=volumes",
-        "kubelet": f"/O=system:nodes/CN=system:node:{NODE_NAME}",
     }
     for name, subject in subjects.items():
-        authority.sign(name, subject, f"DNS:{NODE_NAME},IP:{ranges.node}" if name == "kubelet" else "")
+        authority.sign(name, subject)
         _kubeconfig(partial, name, ranges)
-    for file in (*partial.glob("*.key"), *partial.glob("*.kubeconfig")):
+    for file in partial.glob("*.key"):
         file.chmod(0o600)
     partial.rename(directory)
+
+
+def make_kubelet(directory: Path, node: Node, ranges: Ranges) -> None:
+    """Makes the credentials of a node's kubelet, if they are missing, with which it serves as well as asks."""
+    if (directory / f"{node.name}.kubeconfig").exists():
+        return
+    names = f"DNS:{node.name},IP:{ranges.address(node.number)}"
+    _Authority(directory, "ca").sign(node.name, f"/O=system:nodes/CN=system:node:{node.name}", names)
+    (directory / f"{node.name}.key").chmod(0o600)
+    _kubeconfig(directory, node.name, ranges)
 
 
 def _key(file: Path) -> None:
@@ -103,4 +112,7 @@ def _kubeconfig(directory: Path, user: str, ranges: Ranges) -> None:
         "contexts": [{"name": "local", "context": {"cluster": "local", "user": user}}],
         "current-context": "local",
     }
-    (directory / f"{user}.kubeconfig").write_text(json.dumps(content, indent=1) + "\n")
+    partial = directory / f"{user}.kubeconfig.partial"
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.chmod(0o600)
+    partial.rename(directory / f"{user}.kubeconfig")

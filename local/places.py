@@ -10,6 +10,8 @@ SOURCES = REPOSITORY / "local" / "node"
 
 STATE_VARIABLE = "DEEPSEEK_LOCAL_STATE"
 
+MOST_NODES = 8
+
 
 def cache() -> Path:
     """The directory of everything that can be built again."""
@@ -47,13 +49,8 @@ class Cluster:
         return f"ds-{self.identity}-host"
 
     @property
-    def node_link(self) -> str:
-        """The network device at the node's side."""
-        return f"ds-{self.identity}-node"
-
-    @property
     def control_group(self) -> str:
-        """The control group beneath which the kubelet makes those of the pods."""
+        """What the names of the nodes' control groups begin with."""
         return f"deepseek-{self.identity}"
 
     @property
@@ -62,15 +59,59 @@ class Cluster:
         return self.state / "pki" / "admin.kubeconfig"
 
     @property
+    def shared_volumes(self) -> Path:
+        """The directories of claims that many nodes may mount."""
+        return self.state / "shared"
+
+    @property
+    def first(self) -> "Node":
+        """The node that has the control plane too."""
+        return Node(self, 0)
+
+    @property
+    def nodes(self) -> list["Node"]:
+        """The first node and those that were added to it."""
+        added = (Node(self, number) for number in range(1, MOST_NODES))
+        return [self.first, *(node for node in added if node.home.exists())]
+
+    def program(self, name: str) -> Path:
+        """A program of the nodes, as a link to the one binary."""
+        return self.state / "bin" / name
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node and the names that belong to it."""
+
+    cluster: Cluster
+    number: int
+
+    @property
+    def name(self) -> str:
+        """What Kubernetes calls it."""
+        return f"node{self.number}"
+
+    @property
+    def home(self) -> Path:
+        """The directory of its own: the first node's is the cluster's."""
+        return self.cluster.state / self.name if self.number else self.cluster.state
+
+    @property
+    def link(self) -> str:
+        """The network device at the node's side."""
+        return f"ds-{self.cluster.identity}-node" if self.number == 0 else f"ds-{self.cluster.identity}-{self.name}"
+
+    @property
+    def control_group(self) -> str:
+        """The control group beneath which the kubelet makes those of the pods, and ends all that it does not know."""
+        return f"{self.cluster.control_group}-{self.name}"
+
+    @property
     def logs(self) -> Path:
         """One file for each component."""
-        return self.state / "log"
+        return self.home / "log"
 
     @property
     def socket(self) -> Path:
-        """Where the node's containerd listens."""
-        return self.state / "run" / "containerd.sock"
-
-    def program(self, name: str) -> Path:
-        """A program of the node, as a link to the one binary."""
-        return self.state / "bin" / name
+        """Where its containerd listens."""
+        return self.home / "run" / "containerd.sock"

@@ -26,6 +26,8 @@ CLUSTER = (
     Need("ctr", "containerd"),
     Need("ip", "iproute2"),
     Need("iptables", "iptables"),
+    Need("losetup", "mount"),
+    Need("mkfs.ext4", "e2fsprogs"),
     Need("mount", "mount"),
     Need("openssl", "openssl"),
     Need("runc", "runc"),
@@ -98,6 +100,20 @@ def report(install: bool) -> int:
             ["apt-get", "install", "--yes", "--no-install-recommends", *packages(needs)], environment=environment
         )
     return report(install=False)
+
+
+def loop_devices_work(state: Path) -> bool:
+    """Whether a file below the state's directory can be mounted as a file system."""
+    probe = state / "probe"
+    shutil.rmtree(probe, ignore_errors=True)
+    (probe / "mount").mkdir(parents=True)
+    image = probe / "image"
+    with image.open("wb") as file:
+        file.truncate(1 << 20)
+    programs.output(["mkfs.ext4", "-q", "-F", image])
+    works = programs.succeeds(["unshare", "--mount", "mount", "-o", "loop", image, probe / "mount"])
+    shutil.rmtree(probe)
+    return works
 
 
 def require_state_place(state: Path) -> None:

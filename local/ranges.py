@@ -33,7 +33,7 @@ class Ranges:
 
     @property
     def node(self) -> str:
-        """The node's end of the link."""
+        """The first node's end of the link."""
         return str(self.link[2])
 
     @property
@@ -45,6 +45,19 @@ class Ranges:
     def dns(self) -> str:
         """The address of the `kube-dns` Service."""
         return str(self.services[10])
+
+    @property
+    def between(self) -> IPv4Network:
+        """The network of the nodes among themselves, which only they see: the end of the pods' range."""
+        return list(self.pods.subnets(new_prefix=24))[-1]
+
+    def address(self, number: int) -> str:
+        """The address that a node is known by."""
+        return str(self.between[number + 1]) if number else self.node
+
+    def pods_of(self, number: int) -> IPv4Network:
+        """The pods' addresses of a node."""
+        return list(self.pods.subnets(new_prefix=22))[number]
 
     def every(self) -> tuple[IPv4Network, ...]:
         """All three."""
@@ -64,7 +77,7 @@ def choose(taken: Iterable[IPv4Network]) -> Ranges:
             "(`ip route show table all`); stop the VPN or container network that holds them"
         )
 
-    return Ranges(first(LINKS, 30), first(_PODS, 16), first(_SERVICES, 16))
+    return Ranges(first(LINKS, 30), first(_PODS, 18), first(_SERVICES, 16))
 
 
 def taken(routes: Iterable[dict[str, str]], but_for_link: str) -> list[IPv4Network]:

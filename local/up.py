@@ -1,105 +1,90 @@
 """Starts the cluster, or completes what an earlier start left undone."""
 
 import json
-import platform
-import time
 import urllib.request
 from collections.abc import Callable
 
-from local import (
-    archive,
-    build,
-    configuration,
-    containerd,
-    control_groups,
-    kubectl,
-    network,
-    pki,
-    prerequisites,
-    process,
-    programs,
-)
+from local import build, configuration, kubectl, network, nodes, pki, prerequisites, process
 from local import ranges as address_ranges
 from local.down import clear
 from local.errors import LocalClusterError
 from local.locks import MACHINE, locked
-from local.places import Cluster
+from local.places import MOST_NODES, Cluster, Node
 from local.progress import say
 from local.ranges import Ranges
-
-_PATIENCE = 300.0  # seconds; a loaded machine starts an API server in 60
-PAUSE = "localhost/pause:1"
+from local.waiting import until
 
 
-def up(cluster: Cluster, gpus: int | None) -> None:
-    """Returns when the cluster runs pods; harmless where it does already."""
+def up(cluster: Cluster, gpus: int | None, count: int | None) -> None:
+    """Returns when the cluster runs pods on as many nodes as asked for or as it had; harmless where it does already."""
     prerequisites.require_cluster()
+    wanted = _wanted(cluster, count)
     programs_built = build.built()
     with locked(cluster.lock, "another command on this cluster"):
-        number = process.init(cluster)
+        number = process.init(cluster.first)
         if number is None:
             number = _start(cluster, lambda: configuration.install(cluster, programs_built))
         else:
-            say("the node runs")
+            say("the first node runs")
         ranges = address_ranges.read(cluster.state / "ranges.json")
         network.connect(cluster, ranges, number)
+        for node in wanted[1:]:
+            nodes.add(node, ranges, configuration.volumes_are_limited(cluster.first))
         _complete(cluster, ranges)
+        for node in wanted[1:]:
+            nodes.complete(node)
         if gpus is not None:
-            _offer_gpus(cluster, gpus)
+            for node in wanted:
+                _offer_gpus(node, gpus)
     say(f"up; export KUBECONFIG={cluster.kubeconfig}")
 
 
+def _wanted(cluster: Cluster, count: int | None) -> list[Node]:
+    there = cluster.nodes
+    if count is None:
+        return there
+    if not 1 <= count <= MOST_NODES:
+        raise LocalClusterError(f"--nodes is 1 to {MOST_NODES}, not {count}")
+    if count < len(there):
+        raise LocalClusterError(
+            f"this cluster has {len(there)} nodes, whose volumes it keeps: stop one with `python3 -m local node stop "
+            f"{there[-1].name}`, or begin anew after `python3 -m local down --purge`"
+        )
+    return [Node(cluster, number) for number in range(count)]
+
+
 def _start(cluster: Cluster, install: Callable[[], None]) -> int:
-    for name in ("log", "run", "volumes"):
-        (cluster.state / name).mkdir(parents=True, exist_ok=True)
+    cluster.first.logs.mkdir(parents=True, exist_ok=True)
+    cluster.shared_volumes.mkdir(exist_ok=True)
     with locked(MACHINE, "another cluster's start or end"):
         clear(cluster)
         prerequisites.require_state_place(cluster.state)
+        limited = prerequisites.loop_devices_work(cluster.state)
+        if not limited:
+            say("this machine has no loop devices: claims are directories, and their sizes are not enforced")
         ranges = address_ranges.settle(cluster)
         install()
         pki.make(cluster.state / "pki", ranges)
-        configuration.write(cluster, ranges)
-        control_groups.make(cluster)
-        say("starting the node")
-        number = process.start(cluster)
+        number = nodes.begin(cluster.first, ranges, limited)
         # within the lock: the routes are what tells another cluster that the ranges are taken
         network.connect(cluster, ranges, number)
     return number
 
 
 def _complete(cluster: Cluster, ranges: Ranges) -> None:
-    until(cluster, "containerd answers", lambda: containerd.answers(cluster))
-    if PAUSE not in containerd.images(cluster):
-        containerd.ctr(cluster, "images", "import", "--digests=false", "-", stdin=_pause(cluster))
-    until(cluster, "API server ready", lambda: kubectl.accepts(cluster, "get", "--raw", "/readyz"))
+    first = cluster.first
+    nodes.has_images(first)
+    until(first, "API server ready", lambda: kubectl.accepts(cluster, "get", "--raw", "/readyz"))
     objects = str(cluster.state / "config" / "cluster.yaml")
-    until(cluster, "cluster objects applied", lambda: kubectl.accepts(cluster, "apply", "-f", objects))
+    # --force: a class of volumes cannot be changed, only made again
+    until(first, "cluster objects applied", lambda: kubectl.accepts(cluster, "apply", "--force", "-f", objects))
+    nodes.complete(first)
     until(
-        cluster,
-        "node ready",
-        lambda: kubectl.accepts(cluster, "wait", "--for=condition=Ready", f"node/{pki.NODE_NAME}", "--timeout=1s"),
-    )
-    until(
-        cluster,
+        first,
         "default service account",
         lambda: kubectl.accepts(cluster, "-n", "default", "get", "serviceaccount", "default"),
     )
-    until(cluster, "name service ready", lambda: _answers(f"http://{ranges.node}:8181/ready"))
-
-
-def until(cluster: Cluster, what: str, check: Callable[[], bool]) -> None:
-    """Waits for a check to hold; a dead node or too long a time is an error that names the logs."""
-    deadline = time.monotonic() + _PATIENCE
-    while not check():
-        if process.init(cluster) is None:
-            raise LocalClusterError(f"the node ended while waiting for: {what}; its logs are in {cluster.logs}")
-        if time.monotonic() > deadline:
-            ends = programs.output(["sh", "-c", f"grep -h '^== ' '{cluster.logs}'/*.log | tail -n 5 || true"])
-            raise LocalClusterError(
-                f"not in {_PATIENCE:.0f} s: {what}; the logs are in {cluster.logs}\n{ends}".rstrip()
-            )
-        time.sleep(0.1)
-    say(what)
+    until(first, "name service ready", lambda: _answers(f"http://{ranges.node}:8181/ready"))
 
 
 def _answers(address: str) -> bool:
@@ -111,20 +96,9 @@ def _answers(address: str) -> bool:
     return True
 
 
-def _pause(cluster: Cluster) -> bytes:
-    layer = archive.tar({"pause": cluster.program("pause").read_bytes()}, mode=0o755)
-    config = {
-        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
-        "os": "linux",
-        "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
-        "rootfs": {"type": "layers", "diff_ids": [archive.digest(layer)]},
-    }
-    return archive.write(PAUSE, json.dumps(config).encode(), [layer])
-
-
-def _offer_gpus(cluster: Cluster, count: int) -> None:
+def _offer_gpus(node: Node, count: int) -> None:
     # the kubelet keeps extended resources that others wrote; nothing stands behind them but scheduling
     amount = {"nvidia.com/gpu": str(count) if count else None}
     patch = json.dumps({"status": {"capacity": amount, "allocatable": amount}})
-    kubectl.kubectl(cluster, "patch", "node", pki.NODE_NAME, "--subresource=status", "--type=merge", "--patch", patch)
-    say(f"{count} simulated nvidia.com/gpu")
+    kubectl.kubectl(node.cluster, "patch", "node", node.name, "--subresource=status", "--type=merge", "--patch", patch)
+    say(f"{count} simulated nvidia.com/gpu on {node.name}")

@@ -1,4 +1,4 @@
-"""Layers as snapshots of the node's containerd, linked or copied from the builder's store.
+"""Layers as snapshots of a node's containerd, linked or copied from the builder's store.
 
 containerd opens no layer whose snapshot exists, so an image is its snapshots, its config, and a manifest
 whose layers are empty. Whiteouts have one form in both stores: overlayfs' own."""
@@ -13,7 +13,7 @@ from local import programs
 from local.containerd import ctr
 from local.errors import LocalClusterError
 from local.images.storage import Layer
-from local.places import Cluster
+from local.places import Node
 
 # the label that keeps a snapshot until an image refers to it
 _ROOT_LABEL = "containerd.io/gc.root"
@@ -26,37 +26,37 @@ def chain_ids(diff_ids: Sequence[str]) -> list[str]:
     )
 
 
-def place(cluster: Cluster, layers: Sequence[Layer]) -> list[str]:
+def place(node: Node, layers: Sequence[Layer]) -> list[str]:
     """Makes the snapshots that are missing and returns their names."""
-    present = {line.split()[0] for line in ctr(cluster, "snapshots", "ls").splitlines()[1:] if line.strip()}
+    present = {line.split()[0] for line in ctr(node, "snapshots", "ls").splitlines()[1:] if line.strip()}
     made: list[str] = []
     parent: list[str] = []
     for layer, name in zip(layers, chain_ids([layer.diff_id for layer in layers]), strict=True):
         if name not in present:
-            _place(cluster, layer.directory, name, parent)
+            _place(node, layer.directory, name, parent)
             made.append(name)
         parent = [name]
     return made
 
 
-def release(cluster: Cluster, names: Sequence[str]) -> None:
+def release(node: Node, names: Sequence[str]) -> None:
     """Lets the snapshots go with the last image that refers to them."""
     for name in names:
-        ctr(cluster, "snapshots", "label", name, f"{_ROOT_LABEL}=")
+        ctr(node, "snapshots", "label", name, f"{_ROOT_LABEL}=")
 
 
-def _place(cluster: Cluster, source: Path, name: str, parent: list[str]) -> None:
+def _place(node: Node, source: Path, name: str, parent: list[str]) -> None:
     key = f"load-{os.getpid()}-{name[7:19]}"
-    ctr(cluster, "snapshots", "prepare", key, *parent)
+    ctr(node, "snapshots", "prepare", key, *parent)
     try:
-        target = upper(ctr(cluster, "snapshots", "mounts", "unused", key))
+        target = upper(ctr(node, "snapshots", "mounts", "unused", key))
         linked = source.stat().st_dev == target.stat().st_dev
         programs.output(["cp", "--archive", *(["--link"] if linked else []), f"{source}/.", target], bound=True)
         # the builder's own root directory may be closed to others
         target.chmod(0o755)
-        ctr(cluster, "snapshots", "commit", name, key)
+        ctr(node, "snapshots", "commit", name, key)
     except BaseException:
-        programs.succeeds(["ctr", "--address", cluster.socket, "--namespace", "k8s.io", "snapshots", "remove", key])
+        programs.succeeds(["ctr", "--address", node.socket, "--namespace", "k8s.io", "snapshots", "remove", key])
         raise
 
 

@@ -1,4 +1,4 @@
-// One binary for every Kubernetes component that a single node needs and for the clients that talk to it,
+// One binary for every Kubernetes component that the nodes need and for the clients that talk to it,
 // chosen by the name it is called by or by its first argument.
 package main
 

@@ -8,9 +8,9 @@ import pytest
 
 from local import archive, places
 from local.errors import LocalClusterError
-from local.images import pip_settings, snapshots, storage
+from local.images import copies, pip_settings, snapshots, storage
 from local.images.base import mirror
-from local.images.load import superseded
+from local.images.place import superseded
 from local.images.recipes import RECIPES, full_name
 
 
@@ -19,6 +19,12 @@ def test_chain_ids_follow_the_image_specification() -> None:
     second = "sha256:" + hashlib.sha256(b"sha256:a sha256:b").hexdigest()
     assert ids == ["sha256:a", second, "sha256:" + hashlib.sha256(f"{second} sha256:c".encode()).hexdigest()]
     assert snapshots.chain_ids([]) == []
+
+
+def test_the_layers_beneath_a_snapshot_are_named_lowest_first() -> None:
+    mount = "mount -t overlay overlay /target -o index=off,workdir=/s/4/work,upperdir=/s/4/fs,lowerdir=/s/3/fs:/s/1/fs"
+    assert copies.lower(mount) == [Path("/s/1/fs"), Path("/s/3/fs")]
+    assert copies.lower("mount -t bind /s/1/fs /target -o rw,rbind") == []
 
 
 def test_the_directory_to_write_to() -> None:

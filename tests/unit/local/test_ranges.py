@@ -1,6 +1,7 @@
 import json
 from dataclasses import asdict
 from ipaddress import IPv4Network
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -9,19 +10,31 @@ from hypothesis import strategies as st
 
 from local import programs
 from local.errors import LocalClusterError
-from local.places import Cluster
+from local.places import MOST_NODES, Cluster
 from local.ranges import choose, settle, taken
 
 
 def test_defaults_where_nothing_is_taken() -> None:
     ranges = choose([])
-    assert [str(network) for network in ranges.every()] == ["198.18.0.0/30", "10.244.0.0/16", "10.96.0.0/16"]
+    assert [str(network) for network in ranges.every()] == ["198.18.0.0/30", "10.244.0.0/18", "10.96.0.0/16"]
     assert (ranges.host, ranges.node, ranges.api, ranges.dns) == ("198.18.0.1", "198.18.0.2", "10.96.0.1", "10.96.0.10")
+
+
+def test_nodes_have_addresses_of_their_own() -> None:
+    ranges = choose([])
+    assert [ranges.address(number) for number in range(MOST_NODES)][:3] == [
+        "198.18.0.2",
+        "10.244.63.2",
+        "10.244.63.3",
+    ]
+    networks = [ranges.between, *(ranges.pods_of(number) for number in range(MOST_NODES))]
+    assert all(network.subnet_of(ranges.pods) for network in networks)
+    assert not any(one.overlaps(other) for one, other in combinations(networks, 2))
 
 
 def test_takes_the_next_where_the_default_is_taken() -> None:
     ranges = choose([IPv4Network("10.244.3.0/24"), IPv4Network("10.96.0.0/12"), IPv4Network("198.18.0.1/32")][::2])
-    assert [str(network) for network in ranges.every()] == ["198.18.0.4/30", "10.245.0.0/16", "10.96.0.0/16"]
+    assert [str(network) for network in ranges.every()] == ["198.18.0.4/30", "10.244.64.0/18", "10.96.0.0/16"]
 
 
 def test_says_what_to_do_where_all_is_taken() -> None:
@@ -51,7 +64,7 @@ def test_a_cluster_keeps_its_ranges_and_says_who_took_them(tmp_path: Path, monke
     monkeypatch.setattr(programs, "output", lambda *_: json.dumps(routes))
     cluster = Cluster(tmp_path)
     first = settle(cluster)
-    assert str(first.pods) == "10.245.0.0/16"
+    assert str(first.pods) == "10.245.0.0/18"
     routes.clear()
     assert asdict(settle(cluster)) == asdict(first)
     routes.append({"dst": "10.245.9.0/24", "dev": "vpn"})
