@@ -9,14 +9,15 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from examples.quickstart.kube import LOCAL, ROOT, Failed, condition, forwarded, get, kubectl, run
+from examples.quickstart.kube import condition, forwarded, get, kubectl, run
 from examples.quickstart.progress import Screen, follow
 from examples.quickstart.report import table
+from examples.quickstart.target import KEYS, KIND_CLUSTER, LOCAL, ROOT, Failed, target
 
 HERE = Path(__file__).resolve().parent
 OPERATOR_NAMESPACE = "deepseek-system"
@@ -79,13 +80,25 @@ def _log(name: str) -> str:
 
 def release(*settings: str) -> None:
     """Install or upgrade the chart from this tree; `settings` are more arguments of helm."""
-    chart, values = str(ROOT / "charts" / "deepseek-operator"), str(ROOT / "local" / "values.yaml")
+    chart = str(ROOT / "charts" / "deepseek-operator")
     place = ("--namespace", OPERATOR_NAMESPACE, "--create-namespace")
-    run(*LOCAL, "helm", "upgrade", "--install", "deepseek", chart, *place, "--values", values, *settings)
+    run(*target().helm, "upgrade", "--install", "deepseek", chart, *place, *target().values(), *settings)
 
 
 def install(phases: Phases) -> None:
     """The cluster and the operator in it."""
+    changed = {"local": _local, "existing": _existing, "kind": _kind}[target().kind](phases)
+    with phases("operator installed"):
+        there = kubectl("get", "deployment,statefulset", "-n", OPERATOR_NAMESPACE, "-o", "name")
+        release()
+        for name, workload in WORKLOADS.items():
+            if workload.split("/")[1] in there and changed(name):
+                kubectl("rollout", "restart", workload, "-n", OPERATOR_NAMESPACE)  # the same tag, other content
+            kubectl("rollout", "status", workload, "-n", OPERATOR_NAMESPACE, "--timeout=120s")
+
+
+def _local(phases: Phases) -> Callable[[str], bool]:
+    """The local cluster with the images of this tree; says which of them are new to it."""
     screen = phases.screen
     screen.pause()
     if subprocess.run([*LOCAL, "prerequisites", "--install"], cwd=ROOT, check=False).returncode:
@@ -95,14 +108,32 @@ def install(phases: Phases) -> None:
     with phases("cluster up"):
         run(*LOCAL, "up")
     with phases("images loaded"):
-        together(screen, loading=[*LOCAL, "load-image", *WORKLOADS, "runtime"])
-    with phases("operator installed"):
-        there = kubectl("get", "deployment,statefulset", "-n", OPERATOR_NAMESPACE, "-o", "name")
-        release()
-        for name, workload in WORKLOADS.items():
-            if workload.split("/")[1] in there and f"loaded localhost/deepseek-{name}:" in _log("loading"):
-                kubectl("rollout", "restart", workload, "-n", OPERATOR_NAMESPACE)  # the same tag, other content
-            kubectl("rollout", "status", workload, "-n", OPERATOR_NAMESPACE, "--timeout=120s")
+        together(screen, loading=[*LOCAL, "load-image", *KEYS])
+    return lambda name: f"loaded localhost/deepseek-{name}:" in _log("loading")
+
+
+def _existing(phases: Phases) -> Callable[[str], bool]:
+    """The cluster of KUBECONFIG, with images in a registry that its nodes pull from."""
+    phases.screen.line(f"cluster: {kubectl('config', 'current-context').strip()}, images: {target().image('KEY')}")
+    if target().pushes:
+        with phases("images built"):
+            together(phases.screen, images=[*LOCAL, "build-images"])
+        with phases("images pushed"):
+            to = ("--to", target().registry, "--tag", target().tag)
+            together(phases.screen, pushing=[*LOCAL, "push-images", *to])
+    return lambda _: target().pushes
+
+
+def _kind(phases: Phases) -> Callable[[str], bool]:
+    """A cluster of kind's, by Docker; never run where no Docker is, and so less proven than the others."""
+    with phases("images built"):
+        together(phases.screen, images=[*LOCAL, "build-images"])
+    with phases("cluster up"):
+        if KIND_CLUSTER not in run("kind", "get", "clusters").split():
+            run("kind", "create", "cluster", "--name", KIND_CLUSTER)
+    with phases("images loaded"):
+        run("kind", "load", "docker-image", "--name", KIND_CLUSTER, *map(target().image, KEYS))
+    return lambda _: True
 
 
 def prepare_text() -> None:
@@ -134,7 +165,9 @@ def upload_text() -> None:
         marked = kubectl("get", "pvc", "text", "-n", NAMESPACE, "-o", "jsonpath={.metadata.annotations.uploaded}")
         if marked:
             return
-    kubectl("apply", "-f", str(HERE / "text.yaml"))
+    # the pod needs a shell only: the image that the cluster has anyway
+    text = (HERE / "text.yaml").read_text().replace("localhost/deepseek-runtime:dev", target().image("runtime"))
+    kubectl("apply", "-f", "-", text=text)
     kubectl("wait", "-n", NAMESPACE, "--for=condition=Ready", "pod/text-upload", "--timeout=120s")
     for name in ("train.txt", "heldout.txt"):
         kubectl(
@@ -173,7 +206,7 @@ def ask(phases: Phases) -> dict[str, Any]:
     """One real answer over the gateway's URL, with a key that may use this service only."""
     with phases("answered"):
         made = run(
-            *LOCAL, "kubectl", "exec", "-n", OPERATOR_NAMESPACE, "statefulset/deepseek-gateway", "--",
+            *target().kubectl, "exec", "-n", OPERATOR_NAMESPACE, "statefulset/deepseek-gateway", "--",
             "/opt/venv/bin/python3", "-m", "deepseek_runtime.gateway", "keys", "create",
             "--namespace", NAMESPACE, "--name", "reader-key", "--service-account", "reader", "--expires", "30d",
             "--output", "json",

@@ -1,21 +1,14 @@
-"""The few calls that the quickstart makes of a cluster, through kubectl and helm of the local cluster or of PATH."""
+"""The few calls that the quickstart makes of a cluster, through the kubectl of its target."""
 
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-LOCAL = [sys.executable, "-m", "local"]
-
-
-class Failed(Exception):  # noqa: N818 it ends the demonstration, it is not a defect of it
-    """Ends the demonstration; the message is what the user reads."""
+from examples.quickstart.target import ROOT, Failed, target
 
 
 def run(*command: str, text: str | None = None, timeout: float = 900) -> str:
@@ -27,8 +20,8 @@ def run(*command: str, text: str | None = None, timeout: float = 900) -> str:
 
 
 def kubectl(*arguments: str, text: str | None = None) -> str:
-    """`kubectl` on the local cluster."""
-    return run(*LOCAL, "kubectl", *arguments, text=text)
+    """`kubectl` on the cluster."""
+    return run(*target().kubectl, *arguments, text=text)
 
 
 def get(kind: str, namespace: str) -> dict[str, dict[str, Any]]:
@@ -48,7 +41,7 @@ def forwarded(namespace: str, service: str, port: int) -> Iterator[str]:
     """The root URL of a Service, forwarded to a free loopback port while the block runs."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [*LOCAL, "kubectl", "port-forward", "-n", namespace, f"service/{service}", f":{port}", "--address=127.0.0.1"],
+        [*target().kubectl, "port-forward", "-n", namespace, f"service/{service}", f":{port}", "--address=127.0.0.1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from examples.quickstart.kube import Failed, condition, get
+from examples.quickstart.kube import condition, get
+from examples.quickstart.target import Failed
 
 STALL_SECONDS = 20
 """How long a failure must last before it ends the demonstration: pods are tried again, so one crash alone does not."""

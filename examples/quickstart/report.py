@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from examples.quickstart.target import target
+
 
 def table(
     seconds: list[tuple[str, float]],
@@ -38,8 +40,8 @@ def table(
         lines.append(f"{name + ' -9':<8} {'':>11}  {'':>14}  {'':>10}  {compressors[name]:>13.3f}")
     lines += ["", f"asked: {prompt!r}", f"answer: {answer['choices'][0]['text']!r}", f"usage: {answer['usage']}", ""]
     lines += [
-        "What to try next (the cluster is still up, `make clean` removes it):",
-        "  alias kubectl='python3 -m local kubectl'",
+        "What to try next:",
+        *(["  alias kubectl='python3 -m local kubectl'    # `make clean` removes it all"] if target().is_local else []),
         "  kubectl get deepseek -n quickstart",
         "  kubectl describe dsm handbook -n quickstart",
         "  kubectl scale dsis chat -n quickstart --replicas 0",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from examples.quickstart.kube import Failed, forwarded, kubectl
+from examples.quickstart.kube import forwarded, kubectl
+from examples.quickstart.target import Failed, target
 from tests import hub_server
 from tests.e2e import journey
 from tests.e2e.cluster import Object, apply, items, kill, make_namespace, only_pod, read, wait, wait_for_condition
@@ -34,7 +35,7 @@ def hub(claim: str) -> list[Object]:
     meta = {"name": "hub", "namespace": NAMESPACE, "labels": {"app": "hub"}}
     container = {
         "name": "hub",
-        "image": "localhost/deepseek-runtime:dev",
+        "image": target().image("runtime"),
         "command": ["/opt/venv/bin/python3", "/program/hub_server.py", "/model", "--bytes-per-second", "5e6"],
         "env": [{"name": "HUB_TOKEN", "value": TOKEN}],
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from examples.quickstart.demo import OPERATOR_NAMESPACE, WORKLOADS, release
-from examples.quickstart.kube import Failed, kubectl
+from examples.quickstart.kube import kubectl
+from examples.quickstart.target import Failed, target
 from tests.e2e import journey
 from tests.e2e.cluster import Object, apply, items, make_namespace, read, wait, wait_for_condition
 
@@ -137,7 +138,7 @@ def _vandal(namespace: str, claim: str) -> Object:
             "containers": [
                 {
                     "name": "vandal",
-                    "image": "localhost/deepseek-runtime:dev",
+                    "image": target().image("runtime"),
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["/opt/venv/bin/python3", "-c", command],
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
