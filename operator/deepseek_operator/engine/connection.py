@@ -50,7 +50,11 @@ class Connection:
         """At most `limit` connections; 0 for as many as are asked for, which watches need."""
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=limit, ssl=self.tls, keepalive_timeout=60),
-            headers={"User-Agent": "deepseek-operator", **self.headers},
+            headers={
+                "User-Agent": "deepseek-operator",
+                "Accept-Encoding": "identity",  # in one data centre, compressing lists costs more than sending them
+                **self.headers,
+            },
             middlewares=(self.token,) if self.token else (),
         )
 

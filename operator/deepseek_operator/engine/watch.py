@@ -13,6 +13,7 @@ import kopf
 from deepseek_operator.api.names import FIELD_MANAGER, GROUP
 from deepseek_operator.controllers.decision import Ref
 from deepseek_operator.engine.connection import Connection
+from deepseek_operator.engine.forgetful import NoDiffBase, NoMemories, NoProgress
 from deepseek_operator.engine.kinds import CHILDREN, RESOURCES, ROUTES, Kind
 from deepseek_operator.engine.store import Store
 
@@ -63,6 +64,7 @@ async def _operator(
     await kopf.operator(
         registry=registry,
         settings=_settings(kinds),
+        memories=NoMemories(),
         clusterwide=not namespaces,
         namespaces=list(namespaces),
         standalone=True,
@@ -87,11 +89,13 @@ def _settings(kinds: Sequence[Kind]) -> kopf.OperatorSettings:
     settings.scanning.disabled = True  # kinds and namespaces are fixed: no right to list CRDs and namespaces is needed
     settings.posting.enabled = False
     settings.peering.standalone = True
-    settings.queueing.idle_timeout = 0.05  # a queue and a task for each object: free them at once
-    settings.watching.chunk_size = 500
+    settings.queueing.idle_timeout = 0.01  # a queue and a task for each object: free them at once
+    settings.watching.chunk_size = 100
     settings.watching.server_timeout = 290
     settings.watching.client_timeout = 300
     settings.networking.request_timeout = 30
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     settings.persistence.finalizer = f"{GROUP}/unused"
     for kind in kinds:
         if kind.selector:
