@@ -61,7 +61,7 @@ class World:
 
     def apply(self, obj: Object, *, force: bool, subresource: str = "", manager: str = FIELD_MANAGER) -> Object:
         ref, wanted = Ref.of(obj), copied(obj)
-        uid = wanted["metadata"].pop("uid", None)
+        uid, version = (wanted["metadata"].pop(field, None) for field in ("uid", "resourceVersion"))
         live = self.objects.get(ref)
         if live is None and (subresource or uid):
             raise errors.NotFoundError(404, "NotFound", f"{ref} not found")
@@ -71,6 +71,8 @@ class World:
             return created
         if uid not in {None, live["metadata"]["uid"]}:
             raise errors.ConflictError(409, "Conflict", f"{ref}: the UID is {live['metadata']['uid']}")
+        if version not in {None, live["metadata"]["resourceVersion"]}:
+            raise errors.ConflictError(409, "Conflict", f"{ref}: the version is {live['metadata']['resourceVersion']}")
         if subresource:
             wanted = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], subresource: wanted.get(subresource)}
         before = self._applied.get((ref, subresource), {})

@@ -234,6 +234,10 @@ def test_suspending_a_run_reaches_its_job(life: Life) -> None:
 REASONS = {
     ("get", "jobs"): "the sweep fetches what a watch has missed, and a Job whose name is taken is looked at",
     ("get", "persistentvolumeclaims"): "likewise",
+    ("get", "deployments"): "the sweep fetches what a watch has missed, and an object whose name is taken is looked at",
+    ("get", "services"): "likewise",
+    ("get", "configmaps"): "likewise",
+    ("get", "networkpolicies"): "likewise",
     ("get", "pods"): "the sweep fetches what a watch has missed",
     ("get", "deepseekmodels"): "likewise",
     ("get", "trainingruns"): "likewise",

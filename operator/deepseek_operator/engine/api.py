@@ -19,7 +19,11 @@ class Api(Protocol):
         ...
 
     async def apply(self, obj: Object, *, force: bool, subresource: str = "") -> Object:
-        """Server-side apply. Without `force`, a field that another manager owns raises `ConflictError`."""
+        """Server-side apply. Without `force`, a field that another manager owns raises `ConflictError`.
+
+        A `uid` or `resourceVersion` in the object is a precondition on one that exists; it does not keep an absent one
+        with a `resourceVersion` from being made.
+        """
         ...
 
     async def patch(self, ref: Ref, patch: dict[str, Any]) -> Object:
@@ -31,7 +35,10 @@ class Api(Protocol):
         ...
 
     async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
-        """The metadata of all objects of a kind that this operator watches; an empty namespace means all."""
+        """Namespace, name, UID and version (in `metadata`) of all objects of a kind that this operator watches.
+
+        An empty namespace means all.
+        """
         ...
 
     async def warnings(self, namespace: str, uid: str) -> Sequence[Object]:

@@ -26,6 +26,9 @@ from deepseek_operator.engine.store import Store
 
 log = logging.getLogger(__name__)
 
+NEVER = "1"
+"""A resource version that no object has: an apply with it makes an object, and conflicts with one that exists."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -112,23 +115,15 @@ class Writer:
         return self._done(action.ref, "create")
 
     async def _apply_new(self, action: Apply, owner_uid: str) -> Done:
-        """Apply what has not been seen: look first, for an apply would write into an object of somebody else."""
-        if await self._exists(action.ref, owner_uid):
-            return await self._apply(action)
+        """Apply what has not been seen, but not to an object of somebody else: one that exists is looked at first."""
+        meta = {**action.manifest["metadata"], "resourceVersion": NEVER}
         try:
-            answer = await self._api.apply(action.manifest, force=False)
-        except errors.ConflictError:  # made by somebody in this very moment
+            answer = await self._api.apply({**action.manifest, "metadata": meta}, force=False)
+        except errors.ConflictError:
             await self._adopt(action.ref, owner_uid)
-            answer = await self._api.apply(action.manifest, force=True)
+            return await self._apply(action)
         self._store.put(answer)
         return self._done(action.ref, "create")
-
-    async def _exists(self, ref: Ref, owner_uid: str) -> bool:
-        try:
-            await self._adopt(ref, owner_uid)
-        except errors.NotFoundError:
-            return False
-        return True
 
     async def _adopt(self, ref: Ref, owner_uid: str) -> None:
         """Take in an object that the watch has not shown, if it is this owner's."""
