@@ -175,11 +175,14 @@ class Reconciler:
     def _tell(self, resource: Object, events: tuple[Event, ...], done: list[Done], refused: Failed | None) -> None:
         for event in events:
             self.recorder.record(resource, event)
-        for item in done:
-            if item.verb in _TOLD:
-                note = f"{item.verb} {item.ref.kind}/{item.ref.name}" + (f": {item.detail}" if item.detail else "")
+        for verb, reason in _TOLD.items():
+            items = [item for item in done if item.verb == verb]
+            if items:
+                note = ", ".join(
+                    f"{item.ref.kind}/{item.ref.name}{item.detail and f': {item.detail}'}" for item in items
+                )
                 self.recorder.record(
-                    resource, Event("Normal", _TOLD[item.verb], note, item.verb.capitalize(), related=item.ref)
+                    resource, Event("Normal", reason, f"{verb} {note}", verb.capitalize(), related=items[0].ref)
                 )
         if refused:
             event = Event("Warning", refusals.reason(refused), refusals.message(refused), "Create", refused.ref)
