@@ -73,14 +73,14 @@ class Client:
         await self._request("delete", KINDS[ref.kind], ref.namespace, ref.name, body=body)
 
     async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
-        """All pages of a list, metadata only."""
+        """All pages of a list: who is there, in which version."""
         params = {"limit": str(PAGE)}
         if kind.selector:
             params["labelSelector"] = kind.selector
         items: list[Object] = []
         while True:
             page = await self._request("list", kind, namespace, params=params, accept=_METADATA_LIST)
-            items += page["items"] or ()
+            items += ({"metadata": _identity(item["metadata"])} for item in page["items"] or ())
             if not (token := page["metadata"].get("continue")):
                 return items
             params["continue"] = token
@@ -156,6 +156,11 @@ class Client:
         except (aiohttp.ClientError, TimeoutError) as error:
             self._on_request(method, 0)
             raise errors.ApiError(0, "NoAnswer", f"{method} {url}: {type(error).__name__} {error}") from error
+
+
+def _identity(meta: Object) -> Object:
+    """What is kept of the metadata in a list of ten thousand."""
+    return {key: meta[key] for key in ("namespace", "name", "uid", "resourceVersion") if key in meta}
 
 
 def _status(text: bytes) -> Object:

@@ -10,6 +10,7 @@ from deepseek_operator.api.names import Label
 from deepseek_operator.controllers.decision import Controller, Object, Observed, Ref, Unreachable
 from deepseek_operator.controllers.decision import Warning as ChildWarning
 from deepseek_operator.engine import attention
+from deepseek_operator.engine.shelf import Shelf
 from deepseek_operator.engine.slim import slim
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ class Store:
         self._controllers = controllers
         self._namespace = namespace
         self._wake = wake
-        self._objects: dict[Ref, Object] = {}
+        self._objects = Shelf()
         self._children: dict[Ref, set[Ref]] = {}
         self._references: dict[Ref, frozenset[Ref]] = {}
         self._referrers: dict[Ref, set[Ref]] = {}
@@ -44,52 +45,56 @@ class Store:
 
     def resources(self) -> list[Object]:
         """All resources of the operator's own kinds."""
-        return [obj for ref, obj in self._objects.items() if ref.kind in self._controllers]
+        return self._all(ref for ref in self._objects if ref.kind in self._controllers)
 
     def uids(self, kind: str) -> dict[Ref, str]:
         """The UIDs of all objects of a kind."""
-        return {ref: obj["metadata"]["uid"] for ref, obj in self._objects.items() if ref.kind == kind}
+        return {
+            ref: entry.uid
+            for ref in self._objects
+            if ref.kind == kind and (entry := self._objects.entry(ref)) is not None
+        }
 
     def has(self, ref: Ref, version: str) -> bool:
         """Whether the object is known as it was at this resource version, or later."""
-        obj = self._objects.get(ref)
-        return obj is not None and _version(obj) >= int(version)
+        entry = self._objects.entry(ref)
+        return entry is not None and entry.version >= int(version)
 
     def put(self, obj: Object) -> None:
         """Take in an object from a watch or from the answer to a write; older copies are ignored."""
-        new = slim(obj)
-        ref, meta = Ref.of(new), new["metadata"]
-        old = self._objects.get(ref)
-        if _version(new) <= max(self._gone.get(meta["uid"], 0), _version(old) if old is not None else 0):
+        ref, uid, version = Ref.of(obj), obj["metadata"]["uid"], int(obj["metadata"]["resourceVersion"])
+        old = self._objects.entry(ref)
+        if version <= max(self._gone.get(uid, 0), old.version if old is not None else 0):
             return
-        self._gone.pop(meta["uid"], None)
-        if old is not None and old["metadata"]["uid"] != meta["uid"]:
-            self.drop(ref, old["metadata"]["uid"])
+        self._gone.pop(uid, None)
+        if old is not None and old.uid != uid:
+            self.drop(ref, old.uid)
             old = None
-        if old is not None and _same(old, new):
-            self._objects[ref] = new
+        new = slim(obj)
+        packed = self._objects.pack(new, self._owner(new))
+        self._objects.put(ref, packed)
+        if old is not None and old.data == packed.data:
             return
-        if old is not None and self._owner(old) != self._owner(new):
-            self._unlink(ref, old)
-        self._objects[ref] = new
-        self._link(ref, new)
-        self._notify(ref, new)
+        if old is not None and old.owner != packed.owner:
+            self._unlink(ref, old.owner)
+        self._link(ref, new, packed.owner)
+        self._notify(ref, packed.owner)
 
     def drop(self, ref: Ref, uid: str, version: str = "0") -> None:
         """Forget an object that is gone since a version; one of the same name with another UID stays."""
-        old = self._objects.get(ref)
-        known = old is not None and old["metadata"]["uid"] == uid
-        self._gone[uid] = max(int(version), _version(old) if old is not None and known else 0)
+        old = self._objects.entry(ref)
+        known = old is not None and old.uid == uid
+        self._gone[uid] = max(int(version), old.version if old is not None and known else 0)
         while len(self._gone) > _TOMBSTONES:
             del self._gone[next(iter(self._gone))]
         if old is None or not known:
             return
         references = self._references.get(ref, frozenset())
-        del self._objects[ref]
-        self._unlink(ref, old)
+        self._objects.remove(ref)
+        self._unlink(ref, old.owner)
         self._warnings.pop(uid, None)
         self._progress.pop(ref, None)
-        self._notify(ref, old)
+        self._notify(ref, old.owner)
         self._wake_all(references)
 
     def observe(self, resource: Object, *, namespace_terminating: bool = False) -> Observed:
@@ -103,7 +108,7 @@ class Store:
             references={
                 name: obj for name in self._references.get(ref, ()) if (obj := self._objects.get(name)) is not None
             },
-            referrers=tuple(self._objects[name] for name in _sorted(self._referrers.get(ref, ()))),
+            referrers=tuple(self._all(_sorted(self._referrers.get(ref, ())))),
             warnings={child: told for obj in own if (told := self._warnings.get(child := obj["metadata"]["uid"]))},
             progress={
                 pod["metadata"]["name"]: found for pod in pods if (found := self._progress.get(Ref.of(pod))) is not None
@@ -113,7 +118,7 @@ class Store:
 
     def children(self, owner: Ref) -> list[Object]:
         """All objects with this owner's labels, of whatever UID of the owner, in a stable order."""
-        return [self._objects[ref] for ref in _sorted(self._children.get(owner, ()))]
+        return self._all(_sorted(self._children.get(owner, ())))
 
     def owners(self) -> set[Ref]:
         """All resources that are there, or of which children are."""
@@ -123,13 +128,14 @@ class Store:
         """The server accepted the deletion; the watch will show it in a moment, and nothing shall ask for it again."""
         obj = self._objects.get(ref)
         if obj is not None and obj["metadata"]["uid"] == uid and "deletionTimestamp" not in obj["metadata"]:
-            self._objects[ref] = {**obj, "metadata": {**obj["metadata"], "deletionTimestamp": now}}
+            marked = {**obj, "metadata": {**obj["metadata"], "deletionTimestamp": now}}
+            self._objects.put(ref, self._objects.pack(marked, self._owner(marked)))
 
     def set_progress(self, pod: Ref, progress: Progress | Unreachable) -> None:
         """Keep the last answer of a working pod."""
-        if (obj := self._objects.get(pod)) is not None and self._progress.get(pod) != progress:
+        if (entry := self._objects.entry(pod)) is not None and self._progress.get(pod) != progress:
             self._progress[pod] = progress
-            self._wake_owner(obj)
+            self._wake_owner(entry.owner)
 
     def progress(self, pod: Ref) -> Progress | Unreachable | None:
         """The last answer of a pod."""
@@ -137,10 +143,10 @@ class Store:
 
     def set_warnings(self, child: Ref, uid: str, warnings: tuple[ChildWarning, ...]) -> None:
         """Keep the Warning events about a child."""
-        obj = self._objects.get(child)
-        if obj is not None and obj["metadata"]["uid"] == uid and self._warnings.get(uid, ()) != warnings:
+        entry = self._objects.entry(child)
+        if entry is not None and entry.uid == uid and self._warnings.get(uid, ()) != warnings:
             self._warnings[uid] = warnings
-            self._wake_owner(obj)
+            self._wake_owner(entry.owner)
 
     def owner_of(self, obj: Object) -> Ref | None:
         """The resource that a child belongs to by its labels. Only the operator's namespace has children of others."""
@@ -157,8 +163,8 @@ class Store:
             namespace = labels.get(Label.OWNER_NAMESPACE, namespace)
         return Ref(kind, namespace, name)
 
-    def _link(self, ref: Ref, obj: Object) -> None:
-        if (owner := self._owner(obj)) is not None:
+    def _link(self, ref: Ref, obj: Object, owner: Ref | None) -> None:
+        if owner is not None:
             self._children.setdefault(owner, set()).add(ref)
             _keep(self.working, ref, wanted=attention.works(obj))
             _keep(self.troubled, ref, wanted=attention.troubled(obj))
@@ -175,10 +181,10 @@ class Store:
                 self._referrers.setdefault(target, set()).add(ref)
             self._wake_all(old - new)
 
-    def _unlink(self, ref: Ref, obj: Object) -> None:
+    def _unlink(self, ref: Ref, owner: Ref | None) -> None:
         self.working.discard(ref)
         self.troubled.discard(ref)
-        if (owner := self._owner(obj)) is not None:
+        if owner is not None:
             _remove(self._children, owner, ref)
             self._wake(owner)
         for target in self._references.pop(ref, ()):
@@ -191,17 +197,20 @@ class Store:
             log.exception("references of %s cannot be read", Ref.of(resource))
             return frozenset()
 
-    def _notify(self, ref: Ref, obj: Object) -> None:
+    def _notify(self, ref: Ref, owner: Ref | None) -> None:
         if ref.kind in self._controllers:
             self._wake(ref)
             self._wake_all(self._referrers.get(ref, ()))
             self._wake_all(self._references.get(ref, ()))
         else:
-            self._wake_owner(obj)
+            self._wake_owner(owner)
 
-    def _wake_owner(self, obj: Object) -> None:
-        if (owner := self._owner(obj)) is not None:
+    def _wake_owner(self, owner: Ref | None) -> None:
+        if owner is not None:
             self._wake(owner)
+
+    def _all(self, refs: Iterable[Ref]) -> list[Object]:
+        return [obj for ref in refs if (obj := self._objects.get(ref)) is not None]
 
     def _wake_all(self, refs: Iterable[Ref]) -> None:
         for ref in _sorted(refs):
@@ -211,16 +220,6 @@ class Store:
 
 def _sorted(refs: Iterable[Ref]) -> list[Ref]:
     return sorted(refs, key=lambda ref: (ref.kind, ref.namespace, ref.name))
-
-
-def _version(obj: Object) -> int:
-    return int(obj["metadata"]["resourceVersion"])
-
-
-def _same(old: Object, new: Object) -> bool:
-    """Whether nothing but the resource version differs."""
-    version = new["metadata"]["resourceVersion"]
-    return {**old, "metadata": {**old["metadata"], "resourceVersion": version}} == new
 
 
 def _remove(index: dict[Ref, set[Ref]], key: Ref, ref: Ref) -> None:

@@ -3,9 +3,8 @@
 from typing import Any
 
 from deepseek_operator.api.names import MODEL, SERVICE, Label
-from deepseek_operator.controllers.decision import Object, Ref
+from deepseek_operator.controllers.decision import Ref
 from deepseek_operator.controllers.decision import Warning as ChildWarning
-from deepseek_operator.engine.slim import slim
 from deepseek_operator.engine.store import Store
 from deepseek_runtime.wire.progress import Progress
 
@@ -99,20 +98,6 @@ def test_copies_are_slim(store: Store) -> None:
     assert "managedFields" not in kept["metadata"]
     assert kept["metadata"]["annotations"] == {"note": "kept"}
     assert "managedFields" in obj["metadata"], "the caller's object is left alone"
-
-
-def test_the_rules_of_policies_are_kept_once() -> None:
-    def policy(uid: str) -> Object:
-        rules = {"policyTypes": ["Ingress"], "ingress": [{"ports": [{"protocol": "TCP", "port": 9400}]}]}
-        return {
-            "kind": "NetworkPolicy",
-            "metadata": {},
-            "spec": {"podSelector": {"matchLabels": {"uid": uid}}, **rules},
-        }
-
-    one, other = slim(policy("1")), slim(policy("2"))
-    assert (one, other) == (policy("1"), policy("2"))
-    assert one["spec"]["ingress"] is other["spec"]["ingress"]
 
 
 def test_progress_and_warnings_wake_and_end_with_what_they_speak_of(store: Store, woken: list[Ref]) -> None:
