@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from heapq import nsmallest
 
 import aiohttp
 from deepseek_runtime.wire import credential
@@ -28,7 +29,9 @@ PROGRESS_TIMEOUT = 1.0
 PROGRESS_PARALLEL = 32
 TROUBLE_GRACE = 2.0
 """Seconds that a child may take to get going before anybody asks what is wrong."""
-TROUBLE_LONGEST = 60.0
+TROUBLE_LONGEST = 300.0
+TROUBLE_AT_ONCE = 20
+"""Children asked about in one tick, those in trouble for the shortest time first: thousands may wait for a volume."""
 _TICK = 0.5
 _REASON, _MESSAGE = 128, 1024
 
@@ -117,10 +120,10 @@ class WarningsPuller:
             del self._due[ref]
         for ref in troubled - self._due.keys():
             self._due[ref] = (now + TROUBLE_GRACE, TROUBLE_GRACE)
-        for ref, (due, period) in list(self._due.items()):
-            if due <= now:
-                self._due[ref] = (now + period, min(TROUBLE_LONGEST, 2 * period))
-                await self._pull(ref)
+        due = (item for item in self._due.items() if item[1][0] <= now)
+        for ref, (_, period) in nsmallest(TROUBLE_AT_ONCE, due, key=lambda item: item[1][1]):
+            self._due[ref] = (now + period, min(TROUBLE_LONGEST, 2 * period))
+            await self._pull(ref)
 
     async def _pull(self, ref: Ref) -> None:
         obj = self._store.get(ref)

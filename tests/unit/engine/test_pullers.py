@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 from deepseek_operator.api.names import MODEL, Label
 from deepseek_operator.controllers.decision import Object, Ref, Unreachable
 from deepseek_operator.engine import pullers
-from deepseek_operator.engine.pullers import ProgressPuller, WarningsPuller
+from deepseek_operator.engine.pullers import TROUBLE_AT_ONCE, ProgressPuller, WarningsPuller
 from deepseek_operator.engine.store import Store
 from deepseek_runtime.wire import credential
 from deepseek_runtime.wire.progress import MAX_BYTES, Progress
@@ -144,3 +144,28 @@ async def test_warnings_are_asked_for_after_a_grace_and_then_ever_more_rarely(st
     store.drop(POD, "uid-pod")
     await puller.tick(1000.0)
     assert asked[-1] == api.asked
+
+
+async def test_among_thousands_that_wait_a_new_trouble_is_asked_about_at_once(store: Store) -> None:
+    class Api(WorldApi):
+        def __init__(self) -> None:
+            super().__init__(World(), Log())
+            self.asked: list[str] = []
+
+        async def warnings(self, namespace: str, uid: str) -> Sequence[Object]:
+            self.asked.append(uid)
+            return []
+
+    api = Api()
+    puller = WarningsPuller(api, store)
+    for number in range(500):
+        store.put(child(resource(), "Pod", f"old-{number}", status={"phase": "Pending"}))
+    for second in range(60):
+        before = len(api.asked)
+        await puller.tick(float(second))
+        assert len(api.asked) - before <= TROUBLE_AT_ONCE
+    assert len(set(api.asked)) == 500
+    store.put(child(resource(), "Pod", "new", status={"phase": "Pending"}))
+    await puller.tick(60.0)
+    await puller.tick(63.0)
+    assert "uid-new" in api.asked[-TROUBLE_AT_ONCE:]
