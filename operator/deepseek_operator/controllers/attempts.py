@@ -59,13 +59,13 @@ class Standing:
 
 
 def stand(work: Work, observed: Observed, now: datetime, volume_since: str = "") -> Standing:
-    """Where a piece of work stands. What a Job did before its volume was made went to one that is lost."""
+    """Where a piece of work stands. What a Job had done before its volume was made went to one that is lost."""
     jobs = sorted(jobs_of(work, observed), key=_attempt)
     if not jobs:
         return _start(work, 0)
     newest = jobs[-1]
     name, attempt = newest["metadata"]["name"], _attempt(newest)
-    if ended(newest) and _created(newest) < volume_since:
+    if ended(newest) and _ended_at(newest) < volume_since:
         return _start(work, attempt + 1)
     pods = tuple(pod for pod in observed.pods if _job_of(pod) == name)
     if deleting(newest):
@@ -174,8 +174,10 @@ def _attempt(job: Object) -> int:
     return int((job["metadata"].get("annotations") or {}).get(Annotation.ATTEMPT, "0"))
 
 
-def _created(obj: Object) -> str:
-    return str(obj["metadata"].get("creationTimestamp", ""))
+def _ended_at(job: Object) -> str:
+    """Not when it was made: that may be a second before its volume, for both are made at once."""
+    condition = _condition(job, "Complete") or _condition(job, "Failed") or {}
+    return str(condition.get("lastTransitionTime", ""))
 
 
 def _template(job: Object) -> str:
