@@ -164,6 +164,7 @@ def running(hub: Hub) -> Iterator[str]:
         return f"http://127.0.0.1:{ports[0]}"
 
     async def stop() -> None:
+        await asyncio.sleep(0.05)  # asyncio loses what it has accepted and not yet given a transport
         await runner.cleanup()
         waiting = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in waiting:
