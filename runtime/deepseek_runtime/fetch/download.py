@@ -166,7 +166,7 @@ class Download:
                 boundary = min(piece.asked, (piece.at // target.chunk + 1) * target.chunk)
                 count = reply.into(buffer[: min(len(buffer), boundary - piece.at)])
                 if count == 0:
-                    raise TransientError("SourceUnreachable", f"{shown(reply.url)} was cut at byte {piece.at:,}")
+                    raise TransientError("SourceUnreachable", f"{shown(reply.url)} was cut")
                 self._write(board, piece, buffer[:count])
         return True
 
