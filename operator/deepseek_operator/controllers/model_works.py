@@ -138,7 +138,7 @@ class ModelWorks:
         return Work(config.kind, subject, config.identity, manifest)
 
     def _credential(self) -> str:
-        return self.owner.fingerprint(self.settings.master_key)
+        return self.owner.public_key(self.settings.master_key)
 
 
 def _token(hub: HuggingFaceSource) -> tuple[Mount, ...]:

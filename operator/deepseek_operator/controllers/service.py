@@ -123,7 +123,7 @@ def _children(
         context_length=wanted.context_length,
         max_sequences=spec.engine.max_sequences,
         cache_tokens=spec.engine.cache_tokens,
-        credential=owner.fingerprint(settings.master_key),
+        credential=owner.public_key(settings.master_key),
     )
     image = Image(settings.runtime_image, settings.image_pull_policy)
     answers = offer.serving or wanted.served

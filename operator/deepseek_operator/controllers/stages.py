@@ -67,7 +67,7 @@ def stage_work(owner: Owner, spec: TrainingRunSpec, stage: StageSpec, start: Sta
     config = TrainJob(
         identity=train_identity(start.digest, stage),
         owner=owner.path,
-        credential=owner.fingerprint(settings.master_key),
+        credential=owner.public_key(settings.master_key),
         stage=stage.name,
         type=stage.type,
         input_digest=start.digest,

@@ -37,12 +37,12 @@ class Owner:
 
     @property
     def workload(self) -> str:
-        """Whose credential the pods ask for."""
+        """Whose key requests to the pods are signed with."""
         return credential.workload(self.kind, self.namespace, self.name, self.uid)
 
-    def fingerprint(self, master: bytes) -> str:
-        """What the pods may know of their credential."""
-        return credential.fingerprint(credential.derive(master, self.workload))
+    def public_key(self, master: bytes) -> str:
+        """What the pods check requests with."""
+        return credential.public_key(master, self.workload)
 
     def labels(self, name: str, **more: str) -> dict[str, str]:
         """Labels of a child; `name` says what it is. The engine room finds children by the owner's."""

@@ -7,8 +7,8 @@ from deepseek_operator.controllers.decision import Object
 def works(obj: Object) -> bool:
     """Whether this is a running pod of a Job, which shows its progress on its status port.
 
-    Engines are left out on purpose: whoever can create pods can put our labels on one, and must not be sent a
-    credential that opens an engine past the gateway.
+    Of an engine readiness says all. Whoever can create pods can put these labels on one: what it is then sent, a
+    signed request for progress, is good for nothing else.
     """
     labels = obj["metadata"].get("labels") or {}
     status = obj.get("status") or {}

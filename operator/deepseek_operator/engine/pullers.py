@@ -10,9 +10,11 @@ from datetime import datetime
 from heapq import nsmallest
 
 import aiohttp
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from deepseek_runtime.wire import credential
-from deepseek_runtime.wire.paths import STATUS_PORT
+from deepseek_runtime.wire.paths import PROGRESS_PATH, STATUS_PORT
 from deepseek_runtime.wire.progress import MAX_BYTES, Progress
+from deepseek_runtime.wire.proof import prove
 from pydantic import ValidationError
 
 from deepseek_operator.api.names import Label
@@ -37,7 +39,7 @@ _REASON, _MESSAGE = 128, 1024
 
 
 class ProgressPuller:
-    """Asks every working pod on its status port, with the credential of its workload."""
+    """Asks every working pod on its status port, with a proof by the key of its workload."""
 
     def __init__(
         self,
@@ -67,25 +69,27 @@ class ProgressPuller:
         if pod is None or owner is None:
             return
         uid = pod["metadata"]["labels"].get(Label.OWNER_UID, "")
-        token = credential.derive(self._master_key, credential.workload(owner.kind, owner.namespace, owner.name, uid))
+        workload = credential.workload(owner.kind, owner.namespace, owner.name, uid)
+        key = credential.private_key(self._master_key, workload)
         try:
             async with self._slots, asyncio.timeout(PROGRESS_TIMEOUT):
-                found: Progress | Unreachable = await self._ask(pod["status"]["podIP"], token)
+                found: Progress | Unreachable = await self._ask(pod["status"]["podIP"], key)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             found = self._unreachable(ref, str(error) or f"no answer within {PROGRESS_TIMEOUT:.0f} s")
         except ValidationError as error:
             found = self._unreachable(ref, f"not a progress document: {error.errors(include_url=False)[0]['msg']}")
         self._store.set_progress(ref, found)
 
-    async def _ask(self, address: str, token: str) -> Progress:
+    async def _ask(self, address: str, key: Ed25519PrivateKey) -> Progress:
         host = f"[{address}]" if ":" in address else address
         async with self._session.get(
-            f"http://{host}:{self._port}/progress",
-            headers={"Authorization": f"Bearer {token}"},
+            f"http://{host}:{self._port}{PROGRESS_PATH}",
+            headers={"Authorization": prove(key, "GET", PROGRESS_PATH, b"", self._now().timestamp())},
             allow_redirects=False,
         ) as response:
             if response.status != 200:
-                raise aiohttp.ClientError(f"status {response.status}")
+                said = (await response.content.read(_MESSAGE)).decode(errors="replace").strip()
+                raise aiohttp.ClientError(f"status {response.status}: {said}".removesuffix(": "))
             body = bytearray()
             async for chunk in response.content.iter_chunked(8192):
                 body += chunk

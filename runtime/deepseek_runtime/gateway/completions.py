@@ -39,8 +39,8 @@ async def _create(request: web.Request, kind: type[SamplingRequest]) -> web.Stre
     check_length(wanted, route.context_length)
     if not route.ready:
         raise not_ready(route)
-    token = gateway.engines.token(route)
-    return await Relay(request, gateway, account, route, token, wanted).run()
+    key = gateway.engines.key(route)
+    return await Relay(request, gateway, account, route, key, wanted).run()
 
 
 async def _body(request: web.Request) -> bytes:

@@ -1,7 +1,8 @@
-"""The engine's side of a request: the workload's credential, and failures in the caller's terms."""
+"""The engine's side of a request: the proof that it comes from here, and failures in the caller's terms."""
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
@@ -9,11 +10,13 @@ from typing import Self
 
 import aiohttp
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deepseek_runtime.gateway.files import MasterKey
 from deepseek_runtime.gateway.openai.errors import ApiError, bad_upstream, unavailable
 from deepseek_runtime.gateway.openai.sse import DONE, EventParser, EventTooLongError
 from deepseek_runtime.wire import credential
+from deepseek_runtime.wire.proof import prove
 from deepseek_runtime.wire.route import Route
 
 log = logging.getLogger(__name__)
@@ -51,17 +54,17 @@ class EngineClient:
         if self._session is not None:
             await self._session.close()
 
-    def token(self, route: Route) -> str:
-        """The credential of the route's workload; errors: ApiError 503 without a master key."""
+    def key(self, route: Route) -> Ed25519PrivateKey:
+        """What requests to the route's workload are signed with; errors: ApiError 503 without a master key."""
         try:
-            return credential.derive(self._master_key.read(), route.workload)
+            return credential.private_key(self._master_key.read(), route.workload)
         except OSError as error:
             log.warning("master key: %s", error)
             raise unavailable("The gateway has no master key yet; try again.", "gateway_not_ready") from error
 
-    async def complete(self, route: Route, token: str, path: str, body: bytes, request_id: str) -> bytes:
+    async def complete(self, route: Route, key: Ed25519PrivateKey, path: str, body: bytes, request_id: str) -> bytes:
         """The whole answer; errors: ApiError."""
-        async with self._answer(route, token, path, body, request_id, None) as answer:
+        async with self._answer(route, key, path, body, request_id, None) as answer:
             content = bytearray()
             try:
                 async for chunk in answer.content.iter_any():
@@ -74,15 +77,15 @@ class EngineClient:
 
     @asynccontextmanager
     async def stream(
-        self, route: Route, token: str, path: str, body: bytes, request_id: str
+        self, route: Route, key: Ed25519PrivateKey, path: str, body: bytes, request_id: str
     ) -> AsyncIterator[AsyncGenerator[list[bytes], None]]:
         """The data of events, in lists as they arrive, up to [DONE]; errors: ApiError, also while iterating."""
-        async with self._answer(route, token, path, body, request_id, self._idle_seconds) as answer:
+        async with self._answer(route, key, path, body, request_id, self._idle_seconds) as answer:
             yield _events(route, answer)
 
     @asynccontextmanager
     async def _answer(
-        self, route: Route, token: str, path: str, body: bytes, request_id: str, read_seconds: float | None
+        self, route: Route, key: Ed25519PrivateKey, path: str, body: bytes, request_id: str, read_seconds: float | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("EngineClient is used outside of `async with`")
@@ -90,7 +93,7 @@ class EngineClient:
             f"{route.url.rstrip('/')}{path}",
             data=body,
             headers={
-                "Authorization": f"Bearer {token}",
+                "Authorization": prove(key, "POST", path, body, time.time()),
                 "Content-Type": "application/json",
                 "x-request-id": request_id,
             },
@@ -160,5 +163,5 @@ async def _refused(route: Route, answer: aiohttp.ClientResponse) -> ApiError:
     if status == 503:
         return not_ready(route)
     if status in {401, 403}:
-        return bad_upstream("The engine does not accept the gateway's credential.", code="upstream_credential")
+        return bad_upstream("The engine does not accept that this comes from the gateway.", code="upstream_credential")
     return bad_upstream("The engine failed.")

@@ -5,6 +5,7 @@ from contextlib import aclosing, suppress
 
 import orjson
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deepseek_runtime.gateway.account import CANCELLED, COMPLETED, FAILED, INTERRUPTED, Account
 from deepseek_runtime.gateway.envelope import CLIENT_GONE
@@ -29,14 +30,14 @@ class Relay:
         gateway: Gateway,
         account: Account,
         route: Route,
-        token: str,
+        key: Ed25519PrivateKey,
         wanted: SamplingRequest,
     ) -> None:
         self._request = request
         self._gateway = gateway
         self._account = account
         self._route = route
-        self._token = token
+        self._key = key
         self._wanted = wanted
         answer = ChatAnswer if isinstance(wanted, ChatRequest) else Answer
         self._answer = answer(account.request_id, wanted.model, wanted.wants_usage)
@@ -73,7 +74,7 @@ class Relay:
         body = self._wanted.forwarded(self._route.served_name)
         return self._answer.whole(
             await self._gateway.engines.complete(
-                self._route, self._token, self._wanted.endpoint, body, self._account.request_id
+                self._route, self._key, self._wanted.endpoint, body, self._account.request_id
             )
         )
 
@@ -81,7 +82,7 @@ class Relay:
         body = self._wanted.forwarded(self._route.served_name)
         engines = self._gateway.engines
         async with (
-            engines.stream(self._route, self._token, self._wanted.endpoint, body, self._account.request_id) as stream,
+            engines.stream(self._route, self._key, self._wanted.endpoint, body, self._account.request_id) as stream,
             aclosing(stream) as batches,
         ):
             headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}

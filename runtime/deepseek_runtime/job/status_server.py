@@ -17,8 +17,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from deepseek_runtime.job.progress import ProgressMeter
-from deepseek_runtime.wire import credential as credentials
-from deepseek_runtime.wire.paths import STATUS_PORT
+from deepseek_runtime.wire.paths import METRICS_PATH, PROGRESS_PATH, STATUS_PORT
+from deepseek_runtime.wire.proof import RefusedError, Verifier, check_body
 
 LOG = logging.getLogger(__name__)
 
@@ -37,8 +37,9 @@ GAUGES = {
 class StatusServer:
     """A Reporter that answers GET /progress, /metrics and /healthz from threads of its own while it is entered.
 
-    With a credential (the fingerprint of a token) the first two ask for the bearer token and every address is listened
-    on; without one it listens on the loopback address alone. A port that is taken is a line in the log: work goes on.
+    With a credential (a public key) the first two ask for a proof by its private half (wire.proof) and every address is
+    listened on; without one it listens on the loopback address alone. A port that is taken is a line in the log: work
+    goes on.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class StatusServer:
         credential: str | None = None,
         port: int = STATUS_PORT,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._meter = ProgressMeter(identity, clock)
         self.update = self._meter.update
-        self._credential = credential
+        self._verifier = Verifier(credential, wall_clock) if credential is not None else None
         self._asked_port = port
         self._server: ThreadingHTTPServer | None = None
         self._registry = CollectorRegistry()
@@ -68,7 +70,7 @@ class StatusServer:
 
     def __enter__(self) -> "StatusServer":
         try:
-            self._server = _Server(self._asked_port, self._handler(), everywhere=self._credential is not None)
+            self._server = _Server(self._asked_port, self._handler(), everywhere=self._verifier is not None)
         except OSError as error:
             LOG.warning("no status server: port=%d error=%s", self._asked_port, error.strerror)
             return self
@@ -83,15 +85,19 @@ class StatusServer:
             self._server.server_close()
             self._server = None
 
-    def answer(self, path: str, authorization: str | None) -> tuple[HTTPStatus, str, bytes]:
+    def answer(self, target: str, authorization: str | None) -> tuple[HTTPStatus, str, bytes]:
         """Status, content type and body of a GET."""
+        path = target.partition("?")[0]
         if path == "/healthz":
             return HTTPStatus.OK, "text/plain", b"ok\n"
-        if path not in ("/progress", "/metrics"):
+        if path not in (PROGRESS_PATH, METRICS_PATH):
             return HTTPStatus.NOT_FOUND, "text/plain", b"there are /progress, /metrics and /healthz\n"
-        if self._credential is not None and not credentials.accepts(self._credential, authorization):
-            return HTTPStatus.UNAUTHORIZED, "text/plain", b"this workload's bearer token is needed\n"
-        if path == "/metrics":
+        if self._verifier is not None:
+            try:
+                check_body(self._verifier.check("GET", target, authorization), b"")
+            except RefusedError as error:
+                return HTTPStatus.UNAUTHORIZED, "text/plain", f"{error}\n".encode()
+        if path == METRICS_PATH:
             return HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", generate_latest(self._registry)
         return HTTPStatus.OK, "application/json", self._meter.snapshot().to_json().encode()
 
@@ -102,7 +108,7 @@ class StatusServer:
             timeout = 5  # seconds: a silent client does not keep its thread
 
             def do_GET(self) -> None:
-                status, content_type, body = answer(self.path.partition("?")[0], self.headers.get("Authorization"))
+                status, content_type, body = answer(self.path, self.headers.get("Authorization"))
                 self.send_response(status)
                 self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(body)))

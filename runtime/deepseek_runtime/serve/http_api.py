@@ -20,7 +20,7 @@ from deepseek_runtime.serve.engine import Delta
 from deepseek_runtime.serve.engine_thread import EngineThread, Loaded
 from deepseek_runtime.serve.metrics import Metrics
 from deepseek_runtime.serve.protocol import Prepared, Writer, engine_request
-from deepseek_runtime.wire import credential as credentials
+from deepseek_runtime.wire.proof import SCHEME, RefusedError, Verifier, check_body
 from deepseek_runtime.wire.serve import ServeConfig
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -37,6 +37,7 @@ class HttpApi:
         self._config = config
         self._thread = thread
         self._metrics = metrics
+        self._verifier = Verifier(config.credential) if config.credential is not None else None
         self._started = int(time.time())
         self.draining = False
         self.active = 0
@@ -143,14 +144,14 @@ class HttpApi:
 
     @web.middleware
     async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        expected = None if request.path.startswith("/health/") else self._config.credential
-        if expected is not None and not credentials.accepts(expected, request.headers.get("Authorization")):
-            raise ApiError(
-                HTTPStatus.UNAUTHORIZED,
-                "invalid_api_key",
-                "This engine takes requests from the gateway only; ask there.",
-                headers={"WWW-Authenticate": 'Bearer realm="engine"'},
-            )
+        if self._verifier is not None and not request.path.startswith("/health/"):
+            try:
+                digest = self._verifier.check(request.method, request.raw_path, request.headers.get("Authorization"))
+                check_body(digest, await request.read())
+            except RefusedError as error:
+                message = f"This engine takes requests from the gateway only. {error}"
+                headers = {"WWW-Authenticate": SCHEME}
+                raise ApiError(HTTPStatus.UNAUTHORIZED, "invalid_proof", message, headers=headers) from error
         return await handler(request)
 
 

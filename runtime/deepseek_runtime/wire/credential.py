@@ -1,11 +1,15 @@
-"""The credential of one workload: the operator and the gateway derive it, the pod holds nothing but its fingerprint.
+"""The credential of one workload, a key pair: the operator and the gateway derive it, pods hold its public half.
 
-The operator's namespace has one random master key. A workload's token is the HMAC-SHA256 (RFC 2104) of its name under
-that key; its pods are told the SHA-256 of the token, which is no secret, and compare.
+The operator's namespace has one random master key. A workload's private key (Ed25519, RFC 8032) is the HMAC-SHA256 of
+its name under that key. Pods can check with the public key who asks, and neither they nor whoever reads their
+environment can ask in the operator's name.
 """
 
 import hashlib
 import hmac
+from functools import lru_cache
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def workload(kind: str, namespace: str, name: str, uid: str) -> str:
@@ -13,17 +17,13 @@ def workload(kind: str, namespace: str, name: str, uid: str) -> str:
     return f"{kind}/{namespace}/{name}/{uid}"
 
 
-def derive(master: bytes, workload: str) -> str:
-    """The bearer token for a workload's pods."""
-    return hmac.new(master, workload.encode(), hashlib.sha256).hexdigest()
+@lru_cache(maxsize=256)
+def private_key(master: bytes, workload: str) -> Ed25519PrivateKey:
+    """What requests to a workload's pods are signed with."""
+    return Ed25519PrivateKey.from_private_bytes(hmac.digest(master, workload.encode(), hashlib.sha256))
 
 
-def fingerprint(token: str) -> str:
-    """What a pod may know of its token: 64 hexadecimal digits."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def accepts(expected: str, authorization: str | None) -> bool:
-    """Whether an Authorization header carries the token with this fingerprint; compared in constant time."""
-    scheme, _, token = (authorization or "").partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(fingerprint(token.strip()), expected)
+@lru_cache(maxsize=256)
+def public_key(master: bytes, workload: str) -> str:
+    """What a workload's pods may know of it: 64 hexadecimal digits, no secret."""
+    return private_key(master, workload).public_key().public_bytes_raw().hex()

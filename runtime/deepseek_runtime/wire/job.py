@@ -15,7 +15,9 @@ class _Job(WireModel):
     version: int = VERSION
     identity: str  # SHA-256 of inputs, recipe and algorithm; names the sealed result
     owner: str  # "<Kind>/<namespace>/<name>", for people who read logs
-    credential: str | None = None  # fingerprint of the token that port 9400 asks for; None: open (without a cluster)
+    credential: str | None = (
+        None  # public key that requests to port 9400 are checked with; None: open (without a cluster)
+    )
     output: str = OUTPUT
 
 

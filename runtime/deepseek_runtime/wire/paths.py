@@ -29,5 +29,7 @@ INDEX_ENVIRONMENT = "JOB_COMPLETION_INDEX"  # which of a Job's pods this is; set
 
 RENDEZVOUS_PORT = 29400  # where the first pod of a run waits for the others; torch.distributed's store has the next
 STATUS_PORT = 9400  # progress and metrics of every pod
+PROGRESS_PATH = "/progress"
+METRICS_PATH = "/metrics"
 ENGINE_PORT = 8000  # an engine's OpenAI-compatible API
 GATEWAY_PORT = 8080

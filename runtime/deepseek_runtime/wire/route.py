@@ -16,7 +16,7 @@ class Route(WireModel):
     namespace: str
     service: str
     uid: str
-    workload: str  # whose credential the engine asks for: wire.credential.workload
+    workload: str  # whose key requests are signed with: wire.credential.workload
     url: str
     served_name: str
     ready: bool

@@ -17,6 +17,8 @@ class ServeConfig(WireModel):
     max_sequences: int = 32  # requests in one batch
     cache_tokens: int = 32768  # token slots of the paged cache
     dtype: str = "auto"
-    credential: str | None = None  # fingerprint of the token that both ports ask for; None: open (without a cluster)
+    credential: str | None = (
+        None  # public key that requests to both ports are checked with; None: open (without a cluster)
+    )
     port: int = ENGINE_PORT
     status_port: int = STATUS_PORT

@@ -15,6 +15,7 @@ from deepseek_operator.engine.pullers import TROUBLE_AT_ONCE, ProgressPuller, Wa
 from deepseek_operator.engine.store import Store
 from deepseek_runtime.wire import credential
 from deepseek_runtime.wire.progress import MAX_BYTES, Progress
+from deepseek_runtime.wire.proof import Verifier, check_body
 
 from tests.faults.connection import Log, WorldApi
 from tests.faults.world import World
@@ -54,13 +55,16 @@ async def puller(store: Store, pod: Pod) -> AsyncIterator[ProgressPuller]:
         yield ProgressPuller(store, session, MASTER, lambda: datetime.now(UTC), running.port or 0)
 
 
-async def test_the_answer_is_kept_and_the_workloads_own_credential_sent(
+async def test_the_answer_is_kept_and_every_request_proves_who_asks(
     puller: ProgressPuller, pod: Pod, store: Store
 ) -> None:
     await puller.pull(POD)
     assert store.progress(POD) == PROGRESS
-    token = credential.derive(MASTER, credential.workload(MODEL, "team", "seed", "uid-seed"))
-    assert credential.accepts(credential.fingerprint(token), pod.authorizations[0])
+    await puller.pull(POD)
+    verifier = Verifier(credential.public_key(MASTER, credential.workload(MODEL, "team", "seed", "uid-seed")))
+    for authorization in pod.authorizations:
+        check_body(verifier.check("GET", "/progress", authorization), b"")
+    assert len(pod.authorizations) == 2
 
 
 def _redirect(request: web.Request) -> web.StreamResponse:
@@ -70,7 +74,7 @@ def _redirect(request: web.Request) -> web.StreamResponse:
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (lambda _: web.Response(status=401), "status 401"),
+        (lambda _: web.Response(status=401, text="61 s ahead"), "status 401: 61 s ahead"),
         (_redirect, "status 302"),
         (lambda _: web.Response(body=b" " * (MAX_BYTES + 1)), "more than 65536 bytes"),
         (lambda _: web.Response(text="{}"), "not a progress document"),

@@ -127,4 +127,4 @@ def test_engines_are_never_asked_for_progress(store: Store) -> None:
     pod = child(resource("chat", kind=SERVICE), "Pod", "pod", status={"phase": "Running", "podIP": "192.0.2.1"})
     pod["metadata"]["labels"][Label.WORK] = "build"
     store.put(pod)
-    assert store.working == set(), "its credential opens the engine past the gateway"
+    assert store.working == set(), "its readiness says all there is to know"

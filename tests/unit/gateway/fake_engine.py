@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 from deepseek_runtime.wire import credential
+from deepseek_runtime.wire.proof import RefusedError, Verifier, check_body
 
 MASTER = b"m" * 32
 WORDS = ("Die", " Antwort", " ist", " 四十二", " 🙂")
@@ -21,6 +22,7 @@ class FakeEngine:
         self.message = "engine says no"
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self._verifiers: dict[str, Verifier] = {}
         self.cancelled = asyncio.Event()
         self.reached = asyncio.Event()
 
@@ -36,9 +38,12 @@ class FakeEngine:
         self.headers.append(dict(request.headers))
         namespace, service = body["model"].split("-")[0:2] if body["model"].count("-") == 1 else ("team-a", "chat")
         workload = f"InferenceService/{namespace}/{service}/uid-{namespace}-{service}"
-        expected = credential.fingerprint(credential.derive(MASTER, workload))
-        if not credential.accepts(expected, request.headers.get("Authorization")):
-            return web.json_response({"error": {"message": "credential"}}, status=401)
+        verifier = self._verifiers.setdefault(workload, Verifier(credential.public_key(MASTER, workload)))
+        try:
+            digest = verifier.check("POST", request.raw_path, request.headers.get("Authorization"))
+            check_body(digest, await request.read())
+        except RefusedError as error:
+            return web.json_response({"error": {"message": str(error)}}, status=401)
         self.reached.set()
         if isinstance(self.behaviour, int):
             error = {"message": self.message, "type": "invalid_request_error", "param": "seed", "code": None}

@@ -1,12 +1,13 @@
-"""Port 9400: figures for whoever has the token, health for everybody, and never in the work's way."""
+"""Port 9400: figures for whoever proves to be the operator, health for everybody, and never in the work's way."""
 
 import http.client
 import logging
 
 import pytest
 from deepseek_runtime.job.status_server import StatusServer
-from deepseek_runtime.wire.credential import fingerprint
+from deepseek_runtime.wire.credential import private_key, public_key
 from deepseek_runtime.wire.progress import Progress
+from deepseek_runtime.wire.proof import prove
 
 
 def _get(server: StatusServer, path: str, **headers: str) -> tuple[int, str]:
@@ -35,12 +36,18 @@ def test_progress_and_metrics_are_what_was_reported() -> None:
         assert _get(server, "/elsewhere")[0] == 404
 
 
-def test_with_a_credential_only_the_token_opens_and_health_needs_none() -> None:
-    with StatusServer("abc", fingerprint("secret"), port=0) as server:
-        for path in ("/progress", "/metrics"):
+def test_with_a_credential_every_request_needs_a_proof_of_its_own_and_health_none() -> None:
+    master, now = bytes(32), 1e9
+    with StatusServer("abc", public_key(master, "mine"), port=0, wall_clock=lambda: now) as server:
+        for path, other in (("/progress", "/metrics"), ("/metrics?name[]=x", "/metrics")):
+            sent = prove(private_key(master, "mine"), "GET", path, b"", now)
             assert _get(server, path)[0] == 401
-            assert _get(server, path, Authorization="Bearer wrong")[0] == 401
-            assert _get(server, path, Authorization="Bearer secret")[0] == 200
+            assert _get(server, other, Authorization=sent)[0] == 401
+            assert _get(server, path, Authorization=sent)[0] == 200
+            assert _get(server, path, Authorization=sent) == (401, "The proof was used before.\n")
+            for key, made in (("mine", now - 61), ("mine", now + 61), ("another", now)):
+                sent = prove(private_key(master, key), "GET", path, b"", made)
+                assert _get(server, path, Authorization=sent)[0] == 401
         assert _get(server, "/healthz") == (200, "ok\n")
 
 

@@ -13,12 +13,12 @@ from aiohttp import web
 from deepseek_runtime.serve.engine_thread import EngineThread, Loaded
 from deepseek_runtime.serve.http_api import HttpApi
 from deepseek_runtime.wire import credential
+from deepseek_runtime.wire.proof import prove
 
 from tests.unit.serve.conftest import Model
 from tests.unit.serve.models import BEGIN, END, VOCABULARY, greedy
 
 Models = Callable[[str], Model]
-TOKEN = "a-token-of-this-test"
 
 
 class Client:
@@ -203,16 +203,30 @@ async def test_other_models_paths_methods_and_bodies_get_openais_errors(models: 
                 assert (await response.json())["error"]["message"]
 
 
-async def test_everything_but_health_needs_the_credential(models: Models) -> None:
-    async with serving(models("v3"), credential=credential.fingerprint(TOKEN)) as client:
+async def test_everything_but_health_needs_a_proof_of_its_own(models: Models) -> None:
+    key, other = (credential.private_key(bytes(32), name) for name in ("mine", "another"))
+    completions = json.dumps({"model": "tiny", "prompt": "a", "max_tokens": 2}).encode()
+    asked = [("GET", "/v1/models", b""), ("POST", "/v1/completions", completions)]
+    async with serving(models("v3"), credential=credential.public_key(bytes(32), "mine")) as client:
+
+        async def ask(method: str, path: str, body: bytes, proven: str | None) -> tuple[int, str]:
+            headers = {"Authorization": proven} if proven else {}
+            async with client.session.request(method, path, data=body or None, headers=headers) as response:
+                return response.status, (await response.json()).get("error", {}).get("message", "")
+
         assert await client.status("/health/live") == await client.status("/health/ready") == 200
-        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
-            for method, path in (("GET", "/v1/models"), ("POST", "/v1/completions"), ("GET", "/nope")):
-                async with client.session.request(method, path, headers=headers) as response:
-                    assert response.status == 401
-                    assert (await response.json())["error"]["code"] == "invalid_api_key"
-        async with client.session.get("/v1/models", headers={"Authorization": f"Bearer {TOKEN}"}) as response:
-            assert [model["id"] for model in (await response.json())["data"]] == ["tiny"]
+        for method, path, body in (*asked, ("GET", "/nope", b"")):
+            for bad in (None, "Bearer x", prove(other, method, path, body, time.time())):
+                assert (await ask(method, path, body, bad))[0] == 401
+            old = prove(key, method, path, body, time.time() - 90)
+            assert "s behind" in (await ask(method, path, body, old))[1]
+            changed = prove(key, method, path, body + b" ", time.time())
+            assert "another body" in (await ask(method, path, body, changed))[1]
+        for method, path, body in asked:
+            good = prove(key, method, path, body, time.time())
+            assert await ask(method, path, body, good) == (200, "")
+            status, message = await ask(method, path, body, good)
+            assert (status, "used before" in message) == (401, True)
 
 
 async def test_a_client_that_leaves_frees_its_blocks(models: Models) -> None:

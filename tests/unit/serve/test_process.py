@@ -18,13 +18,14 @@ from deepseek_runtime.serve import server, service
 from deepseek_runtime.serve.team import Team
 from deepseek_runtime.wire import credential
 from deepseek_runtime.wire.progress import Progress
+from deepseek_runtime.wire.proof import prove
 from deepseek_runtime.wire.result import decode
 from deepseek_runtime.wire.serve import ServeConfig
 
 from tests.unit.serve.conftest import Model
 from tests.unit.serve.models import greedy, make_model
 
-TOKEN = "a-token-of-this-test"
+MASTER = bytes(32)
 RUN = """
 import sys
 from pathlib import Path
@@ -55,7 +56,7 @@ async def test_two_ranks_serve_transformers_tokens_and_end_together(
     config = model.config(
         tensor_parallel=2,
         model_digest=model.digest,
-        credential=credential.fingerprint(TOKEN),
+        credential=credential.public_key(MASTER, "tiny"),
         port=free_port(),
         status_port=free_port(),
     )
@@ -69,7 +70,7 @@ async def test_two_ranks_serve_transformers_tokens_and_end_together(
     )
     try:
         await _ready(config, lambda: process.returncode is not None)
-        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session:
+        async with aiohttp.ClientSession(middlewares=(_prove,)) as session:
             await _answers(session, config, model)
             await _shows_figures(session, config)
         (rank,) = children(process.pid)
@@ -85,6 +86,15 @@ async def test_two_ranks_serve_transformers_tokens_and_end_together(
     assert result is not None
     assert (result.kind, result.outcome, result.reason) == ("serve", "failed", "Crashed")
     assert "Rank 1 of 2 was killed by SIGKILL" in str(result.message)
+
+
+async def _prove(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """As the gateway and the operator do."""
+    body = await request.body.as_bytes() if isinstance(request.body, aiohttp.Payload) else request.body
+    key = credential.private_key(MASTER, "tiny")
+    proof = prove(key, request.method, request.url.raw_path_qs, body, time.time())
+    request.headers.setdefault("Authorization", proof)
+    return await handler(request)
 
 
 async def _ready(config: ServeConfig, ended: Callable[[], bool]) -> None:
