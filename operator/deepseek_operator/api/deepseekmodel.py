@@ -13,6 +13,7 @@ from deepseek_operator.api.base import (
     PodSettings,
     ShortName,
     Storage,
+    SubPath,
     rules,
 )
 
@@ -100,17 +101,32 @@ class TrainingRunSource(ApiModel):
     stage: ShortName | None = Field(default=None, description="One of its stages. Absent: the last.")
 
 
+class ExistingClaimSource(ApiModel):
+    """A model that lies on a PersistentVolumeClaim of this namespace. It is copied once and never changed."""
+
+    claim_name: str = Field(
+        min_length=1,
+        max_length=253,
+        description="The PersistentVolumeClaim, mounted read-only by the pod that copies.",
+    )
+    path: SubPath | None = Field(
+        default=None,
+        description="The folder of the model: config.json, safetensors, tokenizer; other files are left there. Absent: the root. What was copied stays as it is, so put other weights at another path.",
+    )
+
+
 class ModelSource(ApiModel):
     """Where the weights come from: exactly one of the fields."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "[has(self.huggingFace), has(self.scratch), has(self.trainingRun)].filter(given, given).size() == 1",
-                "exactly one of huggingFace, scratch and trainingRun must be given",
+                "[has(self.existingClaim), has(self.huggingFace), has(self.scratch), has(self.trainingRun)].filter(given, given).size() == 1",
+                "exactly one of existingClaim, huggingFace, scratch and trainingRun must be given",
             )
         )
     )
+    existing_claim: ExistingClaimSource | None = Field(default=None, description="Weights that lie on a volume.")
     hugging_face: HuggingFaceSource | None = Field(default=None, description="A repository of a hub.")
     scratch: ScratchSource | None = Field(default=None, description="A new model with random weights.")
     training_run: TrainingRunSource | None = Field(
@@ -248,7 +264,10 @@ class ArtifactStatus(ApiModel):
     phase: Literal["Pending", "Working", "Ready", "Failed"] = Field(description="Where it stands; Ready is sealed.")
     identity: str = Field(description="Of the work that makes it: its inputs, recipe and algorithm.")
     claim: str = Field(description="The PersistentVolumeClaim that holds it.")
-    revision: str | None = Field(default=None, description="The hub's commit that it was fetched from.")
+    revision: str | None = Field(
+        default=None,
+        description="What its source was then: the hub's commit, or the digest of what was copied from a claim.",
+    )
     digest: str | None = Field(default=None, description="SHA-256 of its manifest.")
     bytes: int | None = Field(default=None, description="Size of its files.")
     dtype: str | None = Field(default=None, description="Of its weights.")
@@ -265,8 +284,12 @@ class ArtifactStatus(ApiModel):
 class Lineage(ApiModel):
     """Where the base came from."""
 
-    source: str = Field(description="scratch/<architecture>, huggingFace/<repo> or trainingRun/<name>/<stage>.")
-    digest: str | None = Field(default=None, description="Of the source's manifest, where it has one.")
+    source: str = Field(
+        description="existingClaim/<claim>/<path>, huggingFace/<repo>, scratch/<architecture> or trainingRun/<name>/<stage>."
+    )
+    digest: str | None = Field(
+        default=None, description="Of the source's manifest where it has one, or of what was copied from a claim."
+    )
 
 
 class DeepSeekModelStatus(CommonStatus):
@@ -277,6 +300,7 @@ class DeepSeekModelStatus(CommonStatus):
             "Pending",
             "Building",
             "Fetching",
+            "Importing",
             "Publishing",
             "Quantizing",
             "Evaluating",
@@ -288,7 +312,10 @@ class DeepSeekModelStatus(CommonStatus):
         | None
     ) = Field(default=None, description="One word for people; programs read the conditions. Blocked: by a gate.")
     digest: str | None = Field(default=None, description="SHA-256 of the base's manifest.")
-    revision: str | None = Field(default=None, description="The hub's commit that the base was fetched from.")
+    revision: str | None = Field(
+        default=None,
+        description="What the source of the base was then: the hub's commit, or the digest of what was copied from a claim.",
+    )
     size: str | None = Field(default=None, description="Of the base's files, for people.")
     architecture: ArchitectureStatus | None = Field(default=None, description="What the weights are.")
     artifacts: list[ArtifactStatus] = Field(

@@ -25,7 +25,7 @@ class Label:
     OWNER_NAME = f"{GROUP}/owner-name"
     OWNER_NAMESPACE = f"{GROUP}/owner-namespace"
     OWNER_UID = f"{GROUP}/owner-uid"
-    WORK = f"{GROUP}/work"  # build, fetch, publish, quantize, evaluate, train
+    WORK = f"{GROUP}/work"  # build, fetch, import, publish, quantize, evaluate, train
     IDENTITY = f"{GROUP}/identity"  # first 32 digits of the work's identity
     INDEX = "batch.kubernetes.io/job-completion-index"  # of pods of a Job that has several; set by Kubernetes
     SUBJECT = f"{GROUP}/subject"  # which part of the owner: base, a variant, a stage
@@ -72,6 +72,7 @@ class Reason:
     PENDING = "Pending"
     BUILDING = "Building"
     FETCHING = "Fetching"
+    IMPORTING = "Importing"
     PUBLISHING = "Publishing"
     QUANTIZING = "Quantizing"
     EVALUATING = "Evaluating"
@@ -86,6 +87,8 @@ class Reason:
     MODEL_NOT_FOUND = "ModelNotFound"
     VARIANT_NOT_FOUND = "VariantNotFound"
     TRAINING_RUN_NOT_FOUND = "TrainingRunNotFound"
+    PATH_NOT_FOUND = "PathNotFound"
+    UNREADABLE = "Unreadable"
     STAGE_NOT_FOUND = "StageNotFound"
     INVALID_CONFIG = "InvalidConfig"
     STORAGE_TOO_SMALL = "StorageTooSmall"

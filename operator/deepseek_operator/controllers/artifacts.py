@@ -12,7 +12,6 @@ from deepseek_operator.api.deepseekmodel import (
     ArchitectureStatus,
     ArtifactStatus,
     EvaluationSpec,
-    Lineage,
     QuantizationStatus,
     ScoresStatus,
 )
@@ -22,8 +21,9 @@ from deepseek_operator.controllers.conditions import moment, timestamp
 from deepseek_operator.controllers.decision import Child, Object, Observed
 from deepseek_operator.controllers.failures import claim_failure
 from deepseek_operator.controllers.identity import evaluate_identity
+from deepseek_operator.controllers.origin import Origin
 from deepseek_operator.controllers.progress import trouble
-from deepseek_operator.desired.claim import artifact_claim
+from deepseek_operator.desired.claim import artifact_claim, artifact_claim_name
 from deepseek_operator.desired.labels import Owner
 from deepseek_operator.desired.quantity import amount
 
@@ -58,26 +58,30 @@ def advance(
     previous: Sequence[ArtifactStatus],
     observed: Observed,
     now: datetime,
-    lineage: Lineage | None = None,
+    origin: Origin | None = None,
 ) -> Advance:
-    """Make the base or a variant, unless it is remembered as made and its volume is there. `lineage`: of the base."""
-    manifest = artifact_claim(owner, work.subject, work.identity, storage, lineage)
-    name = manifest["metadata"]["name"]
-    claim = Child(manifest, create_only=True, adjust=(*growth(manifest, observed), _LINEAGE))
+    """Make the base, which has an origin, or a variant, unless it is remembered as made and its volume is there."""
+
+    def claim(made: ArtifactStatus | None) -> Child:
+        lineage = origin.traced(made) if origin is not None else None
+        manifest = artifact_claim(owner, work.subject, work.identity, storage, lineage)
+        return Child(manifest, create_only=True, adjust=(*growth(manifest, observed), _LINEAGE))
+
+    name = artifact_claim_name(owner.name, work.subject, work.identity)
     seen = observed.child("PersistentVolumeClaim", name)
     known = remembered(work.subject, work.identity, previous)
     if known is not None and seen is not None and all(ended(job) for job in jobs_of(work, observed)):
-        return Advance(work, known.model_copy(update={"claim": name}), (claim,))
+        return Advance(work, known.model_copy(update={"claim": name}), (claim(known),))
     since = seen["metadata"].get("creationTimestamp", "") if seen is not None else timestamp(now)
     standing = stand(work, observed, now, volume_since=since)
     stuck = claim_failure(seen, observed)
     failure = stuck.of(f"PersistentVolumeClaim/{name}") if stuck is not None else standing.failure
-    children = (claim, *((standing.child,) if standing.child is not None else ()))
     phases: dict[str, Progressed] = {"Working": "Working", "Succeeded": "Ready", "Failed": "Failed"}
     artifact = ArtifactStatus(name=work.subject, phase=phases[standing.state], identity=work.identity, claim=name)
     architecture = None
     if standing.result is not None:
         artifact, architecture = _filled(artifact, standing.result)
+    children = (claim(artifact), *((standing.child,) if standing.child is not None else ()))
     held = trouble(standing.pods, work.identity, observed, now)
     return Advance(work, artifact, children, standing, failure, architecture, held)
 
@@ -139,12 +143,18 @@ def _filled(artifact: ArtifactStatus, result: JobResult) -> tuple[ArtifactStatus
         "seconds": _seconds(result),
         "digest": sealed.digest if sealed is not None else None,
         "bytes": sealed.bytes if sealed is not None else None,
-        "revision": result.fetched.commit if result.fetched is not None else None,
+        "revision": _revision(result),
         "dtype": sealed.dtype if sealed is not None else None,
         "quantization": QuantizationStatus.model_validate(quantization.model_dump()) if quantization else None,
     }
     architecture = ArchitectureStatus.model_validate(sealed.architecture.model_dump()) if sealed else None
     return artifact.model_copy(update=facts), architecture
+
+
+def _revision(result: JobResult) -> str | None:
+    if result.fetched is not None:
+        return result.fetched.commit
+    return result.artifact.digest if result.artifact is not None and result.kind == "import" else None
 
 
 def _seconds(result: JobResult) -> float | None:

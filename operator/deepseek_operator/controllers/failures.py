@@ -124,9 +124,9 @@ def _pod_failures(pod: Object, warnings: Sequence[WarningEvent]) -> Iterator[Fai
     if status.get("phase", "Pending") == "Pending":
         yield from _scheduling_failure(pod, warnings)
         if (warning := _last(warnings, _MOUNT)) is not None:
-            secret = ': secret "' in warning.message or "secret key" in warning.message
-            reason = Reason.SECRET_MISSING if secret else Reason.VOLUME_MISSING
-            yield Failure(reason, f"pod {name} cannot mount: {warning.message}", warning.time, name)
+            yield Failure(
+                _unmounted(warning.message), f"pod {name} cannot mount: {warning.message}", warning.time, name
+            )
 
 
 def _lost_since(pod: Object) -> str | None:
@@ -191,6 +191,13 @@ def _unschedulable(message: str) -> str:
     if any(words in message for words in _ELSEWHERE):
         return Reason.NEEDS_SHARED_VOLUME
     return Reason.UNSCHEDULABLE
+
+
+def _unmounted(message: str) -> str:
+    """Why a volume cannot be mounted: no Secret, held by another node though ReadWriteOnce, or not there."""
+    if ': secret "' in message or "secret key" in message:
+        return Reason.SECRET_MISSING
+    return Reason.NEEDS_SHARED_VOLUME if "Multi-Attach" in message else Reason.VOLUME_MISSING
 
 
 def _last(warnings: Sequence[WarningEvent], reasons: frozenset[str]) -> WarningEvent | None:

@@ -5,19 +5,27 @@ left out: a field that is added later changes no identity, a default that is cha
 """
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.job import ALGORITHMS
 
 from deepseek_operator.api.base import DataSource
-from deepseek_operator.api.deepseekmodel import EvaluationSpec, HuggingFaceSource, QuantizationSpec, ScratchSource
+from deepseek_operator.api.deepseekmodel import (
+    EvaluationSpec,
+    ExistingClaimSource,
+    HuggingFaceSource,
+    QuantizationSpec,
+    ScratchSource,
+)
 from deepseek_operator.api.trainingrun import StageSpec
 from deepseek_operator.controllers.hyperparameters import hyperparameters
 
 INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "build": {"config": {}, "seed": 0, "vocabSize": 4096},
     "fetch": {"revision": "main", "endpoint": "https://huggingface.co", "include": [], "exclude": []},
+    "import": {},
     "publish": {},
     "quantize": {"ignore": []},
     "evaluate": {"contextLength": 256, "maxTokens": None},
@@ -58,6 +66,12 @@ def fetch_identity(source: HuggingFaceSource) -> str:
         "exclude": list(source.exclude),
     }
     return _identity("fetch", {"repo": source.repo}, recipe)
+
+
+def import_identity(source: ExistingClaimSource) -> str:
+    """Of a copy of what lies at a place: the place is named, and what lies there is taken once."""
+    path = PurePosixPath(source.path or ".")
+    return _identity("import", {"claim": source.claim_name, "path": str(path)}, {})
 
 
 def publish_identity(input_digest: str) -> str:

@@ -36,10 +36,16 @@ from deepseek_operator.desired.quantity import human_bytes
 
 VOLATILE = frozenset({"progress"})
 
-_PHASES = {Reason.BUILDING: "Building", Reason.FETCHING: "Fetching", Reason.PUBLISHING: "Publishing"}
+_PHASES = {
+    Reason.BUILDING: "Building",
+    Reason.FETCHING: "Fetching",
+    Reason.IMPORTING: "Importing",
+    Reason.PUBLISHING: "Publishing",
+}
 _DOING = {
     "build": Reason.BUILDING,
     "fetch": Reason.FETCHING,
+    "import": Reason.IMPORTING,
     "publish": Reason.PUBLISHING,
     "quantize": Reason.QUANTIZING,
     "evaluate": Reason.EVALUATING,
@@ -131,7 +137,7 @@ def live(works: ModelWorks, previous: DeepSeekModelStatus, observed: Observed, n
         return Life(found)
     # Without an architecture the status was not written by a sealed base.
     known = previous.artifacts if previous.architecture is not None else []
-    base = advance(owner, works.base(found), spec.storage, known, observed, now, found.lineage)
+    base = advance(owner, works.base(found), spec.storage, known, observed, now, found)
     if found.otherwise is not None and base.artifact.phase == "Failed":
         return Life(found.otherwise)
     if not base.ready:
@@ -201,7 +207,7 @@ def _status(
         size=human_bytes(base.bytes) if base and base.bytes is not None else None,
         architecture=known if sealed or isinstance(life.origin, Verdict) else None,
         artifacts=artifacts,
-        lineage=previous.lineage if isinstance(life.origin, Verdict) else life.origin.lineage,
+        lineage=previous.lineage if isinstance(life.origin, Verdict) else life.origin.traced(base),
     )
     return status, min((wait for wait in waits if wait is not None), default=None)
 

@@ -1,16 +1,26 @@
-"""The Jobs of a model: build, fetch or publish the base, quantize a variant, evaluate either."""
+"""The Jobs of a model: build, fetch, import or publish the base, quantize a variant, evaluate either."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deepseek_runtime.wire.architecture import complete
-from deepseek_runtime.wire.job import BuildJob, EvaluateJob, FetchJob, Job, PublishJob, QuantizeJob, Tokenizer
+from deepseek_runtime.wire.job import (
+    BuildJob,
+    EvaluateJob,
+    FetchJob,
+    ImportJob,
+    Job,
+    PublishJob,
+    QuantizeJob,
+    Tokenizer,
+)
 from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, OUTPUT, TOKEN, TOKEN_FILE
 
 from deepseek_operator.api.deepseekmodel import (
     ArtifactStatus,
     DeepSeekModelSpec,
     EvaluationSpec,
+    ExistingClaimSource,
     HuggingFaceSource,
     ScratchSource,
     VariantSpec,
@@ -45,6 +55,8 @@ class ModelWorks:
             return self._work(BASE, self._build(scratch, origin.identity), mounts, reads=None)
         if (hub := self.spec.source.hugging_face) is not None:
             return self._work(BASE, self._fetch(hub, origin.identity), (written, *_token(hub)), reads=None)
+        if (claim := self.spec.source.existing_claim) is not None:
+            return self._copy(self._import(claim, origin), written, origin)
         config = PublishJob(
             identity=origin.identity,
             owner=self.owner.path,
@@ -52,9 +64,7 @@ class ModelWorks:
             source=origin.lineage.source,
             input_digest=origin.lineage.digest or "",
         )
-        if origin.source is None:  # the Job finds what is sealed, or says that nothing is
-            return self._work(BASE, config, (written,), reads=written.claim)
-        return self._work(BASE, config, (origin.source, written), reads=origin.source.claim)
+        return self._copy(config, written, origin)
 
     def quantize(self, variant: VariantSpec, base: ArtifactStatus) -> Work:
         """Make a variant of a sealed base."""
@@ -93,6 +103,22 @@ class ModelWorks:
             *data_mounts(evaluation.text),
         )
         return self._work(artifact.name, config, mounts, reads=artifact.claim)
+
+    def _copy(self, config: Job, written: Mount, origin: Origin) -> Work:
+        """Without its source the Job finds what is sealed, or says that nothing is."""
+        if origin.source is None:
+            return self._work(BASE, config, (written,), reads=written.claim)
+        return self._work(BASE, config, (origin.source, written), reads=origin.source.claim)
+
+    def _import(self, claim: ExistingClaimSource, origin: Origin) -> ImportJob:
+        return ImportJob(
+            identity=origin.identity,
+            owner=self.owner.path,
+            credential=self._credential(),
+            source=origin.lineage.source,
+            path=claim.path,
+            storage_size=self.spec.storage.size,
+        )
 
     def _build(self, scratch: ScratchSource, identity: str) -> BuildJob:
         return BuildJob(

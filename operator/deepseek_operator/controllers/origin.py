@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
-from deepseek_operator.api.deepseekmodel import Lineage
+from pydantic import ValidationError
+
+from deepseek_operator.api.deepseekmodel import ArtifactStatus, Lineage
+from deepseek_operator.api.names import Annotation
 from deepseek_operator.controllers.conditions import Verdict
+from deepseek_operator.controllers.decision import Object
 from deepseek_operator.desired.pod import Mount
 
 BASE = "base"
@@ -22,3 +26,17 @@ class Origin:
     lineage: Lineage
     source: Mount | None = None
     otherwise: Verdict | None = None
+
+    def traced(self, base: ArtifactStatus | None) -> Lineage:
+        """The lineage; that of an import has a digest when what was copied is sealed, and so is known."""
+        if self.kind != "import" or base is None or base.phase != "Ready":
+            return self.lineage
+        return self.lineage.model_copy(update={"digest": base.digest})
+
+
+def noted_lineage(claim: Object) -> Lineage | None:
+    """The lineage that a claim's annotation names."""
+    try:
+        return Lineage.model_validate_json((claim["metadata"].get("annotations") or {}).get(Annotation.LINEAGE, ""))
+    except ValidationError:  # of a variant, or edited by hand
+        return None

@@ -62,6 +62,8 @@ REMEDIES: dict[str, str] = {
         "Quantize less of it (quantization.ignore), serve the base or another variant, or raise "
         "gate.maxPerplexityIncrease where so much loss is acceptable."
     ),
+    Reason.PATH_NOT_FOUND: "Correct source.existingClaim.path, or put the model there.",
+    Reason.UNREADABLE: "Let everybody read the files on the claim, or the user and group that the message names.",
     Reason.STAGE_NOT_FOUND: "Name a stage that the TrainingRun has, or leave it out for the last.",
     Reason.MODEL_NOT_FOUND: "Create the DeepSeekModel, or correct its name.",
     Reason.TRAINING_RUN_NOT_FOUND: "Create the TrainingRun, or correct its name.",

@@ -3,15 +3,14 @@
 from dataclasses import replace
 
 from deepseek_runtime.wire.paths import ARTIFACT, INPUT, STAGES
-from pydantic import ValidationError
 
 from deepseek_operator.api.deepseekmodel import DeepSeekModelStatus, Lineage, TrainingRunSource
-from deepseek_operator.api.names import TRAINING, Annotation, Condition, Label, Reason
+from deepseek_operator.api.names import TRAINING, Condition, Label, Reason
 from deepseek_operator.api.trainingrun import StageSpec, StageStatus, TrainingRunSpec, TrainingRunStatus
 from deepseek_operator.controllers.conditions import Verdict, pending, stalled
 from deepseek_operator.controllers.decision import Object, Observed, Ref
 from deepseek_operator.controllers.identity import publish_identity
-from deepseek_operator.controllers.origin import BASE, Origin
+from deepseek_operator.controllers.origin import BASE, Origin, noted_lineage
 from deepseek_operator.controllers.remedies import with_remedy
 from deepseek_operator.controllers.resource import Seen, deleting, see
 from deepseek_operator.controllers.sizing import volume_problem
@@ -69,7 +68,7 @@ def _remembered(source: TrainingRunSource, previous: DeepSeekModelStatus, observ
 def _noted(source: TrainingRunSource, found: Verdict, observed: Observed) -> Origin | None:
     """The origin that the newest volume of a base names in its annotation: its Job tells whether it is sealed."""
     for claim in sorted(observed.of_kind("PersistentVolumeClaim"), key=_age, reverse=True):
-        lineage = _lineage(claim)
+        lineage = noted_lineage(claim)
         if lineage is not None and _of(source, lineage) and not deleting(claim):
             known = _published(lineage)
             if claim["metadata"]["labels"].get(Label.IDENTITY) == identity_label(known.identity):
@@ -86,13 +85,6 @@ def _of(source: TrainingRunSource, lineage: Lineage) -> bool:
     kind, _, rest = lineage.source.partition("/")
     run, _, stage = rest.partition("/")
     return (kind, run) == ("trainingRun", source.name) and source.stage in (None, stage) and lineage.digest is not None
-
-
-def _lineage(claim: Object) -> Lineage | None:
-    try:
-        return Lineage.model_validate_json((claim["metadata"].get("annotations") or {}).get(Annotation.LINEAGE, ""))
-    except ValidationError:  # of a variant, or edited by hand
-        return None
 
 
 def _age(obj: Object) -> tuple[str, str]:

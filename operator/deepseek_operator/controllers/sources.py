@@ -2,7 +2,7 @@
 
 from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec, DeepSeekModelStatus, Lineage
 from deepseek_operator.api.names import Condition, Reason
-from deepseek_operator.controllers import source_training_run
+from deepseek_operator.controllers import source_claim, source_training_run
 from deepseek_operator.controllers.conditions import Verdict, stalled
 from deepseek_operator.controllers.decision import Observed
 from deepseek_operator.controllers.identity import build_identity, fetch_identity
@@ -20,8 +20,12 @@ def origin(
         return Origin("build", build_identity(scratch), Lineage(source=f"scratch/{scratch.architecture}"))
     if (hub := spec.source.hugging_face) is not None:
         return Origin("fetch", fetch_identity(hub), Lineage(source=f"huggingFace/{hub.repo}"))
+    if (claim := spec.source.existing_claim) is not None:
+        return source_claim.origin(claim, observed)
     if (run := spec.source.training_run) is not None:
         return source_training_run.origin(namespace, run, spec.storage.size, previous, observed)
     return stalled(
-        Condition.ACQUIRED, Reason.INVALID_CONFIG, "source must have one of huggingFace, scratch and trainingRun."
+        Condition.ACQUIRED,
+        Reason.INVALID_CONFIG,
+        "source must have one of existingClaim, huggingFace, scratch and trainingRun.",
     )

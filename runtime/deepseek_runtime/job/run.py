@@ -32,6 +32,7 @@ Work = Callable[[Job, Reporter], JobResult]
 WORKS = {
     "build": "deepseek_runtime.models.scratch",
     "fetch": "deepseek_runtime.fetch.model",
+    "import": "deepseek_runtime.models.imported",
     "publish": "deepseek_runtime.models.publish",
     "quantize": "deepseek_runtime.quantize.int8",
     "evaluate": "deepseek_runtime.evaluate.perplexity",

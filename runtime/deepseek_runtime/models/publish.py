@@ -1,17 +1,15 @@
 """A copy of a stage's export on a volume of its own, so that the run can go and the model stays."""
 
-import hashlib
 from pathlib import Path
 
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.weights import facts, manifest, safety, seal
+from deepseek_runtime.weights.copying import Copier
 from deepseek_runtime.wire.job import PublishJob
 from deepseek_runtime.wire.paths import MANIFEST_FILE
 from deepseek_runtime.wire.result import JobResult
-
-CHUNK = 1 << 20
 
 
 def run(job: PublishJob, reporter: Reporter) -> JobResult:
@@ -25,19 +23,12 @@ def run(job: PublishJob, reporter: Reporter) -> JobResult:
         )
     promised = manifest.compare(source, job.input_digest)
     directory = seal.partial(place(job), job.identity)
-    done = 0
+    copier = Copier(reporter)
     for file in promised.files:
-        digest = hashlib.sha256()
-        target = directory / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with (source / file.path).open("rb") as reading, target.open("xb") as writing:
-            while data := reading.read(CHUNK):
-                digest.update(data)
-                writing.write(data)
-                done += len(data)
-                reporter.update("copying", unit="bytes", done=done, total=promised.size)
-        if digest.hexdigest() != file.sha256:
-            raise manifest.mismatch(source / file.path, "SHA-256", file.sha256, digest.hexdigest())
+        with (source / file.path).open("rb") as reading:
+            digest = copier.copy(reading, directory / file.path, promised.size)
+        if digest != file.sha256:
+            raise manifest.mismatch(source / file.path, "SHA-256", file.sha256, digest)
     (directory / MANIFEST_FILE).write_text(promised.to_json() + "\n", "utf-8")
     safety.check(directory)
     result = JobResult(

@@ -7,7 +7,15 @@ from pydantic import Field, TypeAdapter
 from deepseek_runtime.wire.base import VERSION, WireModel
 from deepseek_runtime.wire.paths import DATA, INPUT, OUTPUT
 
-ALGORITHMS: dict[str, int] = {"build": 2, "fetch": 1, "publish": 1, "quantize": 1, "evaluate": 1, "train": 1}
+ALGORITHMS: dict[str, int] = {
+    "build": 2,
+    "fetch": 1,
+    "import": 1,
+    "publish": 1,
+    "quantize": 1,
+    "evaluate": 1,
+    "train": 1,
+}
 """Raised by hand when the same recipe would give other bytes: part of the identity of work, unlike the image."""
 
 
@@ -50,6 +58,16 @@ class FetchJob(_Job):
     token_file: str | None = None
     allowed_networks: tuple[str, ...] = ()  # CIDRs of private addresses that may be connected to
     storage_size: str | None = None  # of the volume, for messages
+
+
+class ImportJob(_Job):
+    """Copy a model from somebody's volume, which is mounted whole and read-only, once it has proven to be one."""
+
+    kind: Literal["import"] = "import"
+    source: str = "the volume"  # "existingClaim/<claim>/<path>", for people
+    input: str = INPUT  # not there when only what is sealed already is looked for
+    path: str | None = None  # the model's folder on it; None: its root
+    storage_size: str | None = None  # of the volume that is written, for messages
 
 
 class PublishJob(_Job):
@@ -121,7 +139,9 @@ class TrainJob(_Job):
     keep_checkpoints: int = 2
 
 
-Job = Annotated[BuildJob | FetchJob | PublishJob | QuantizeJob | EvaluateJob | TrainJob, Field(discriminator="kind")]
+Job = Annotated[
+    BuildJob | FetchJob | ImportJob | PublishJob | QuantizeJob | EvaluateJob | TrainJob, Field(discriminator="kind")
+]
 JOB: TypeAdapter[Job] = TypeAdapter(Job)
 
 

@@ -121,6 +121,7 @@ OPTIONAL = {
     ("DeepSeekModel", "spec.variants[].gate"),
     ("DeepSeekModel", "spec.source.huggingFace"),
     ("DeepSeekModel", "spec.source.huggingFace.tokenSecretRef"),
+    ("DeepSeekModel", "spec.source.existingClaim"),
     ("DeepSeekModel", "spec.source.scratch"),
     ("DeepSeekModel", "spec.source.trainingRun"),
     ("DeepSeekModel", "spec.source.scratch.tokenizer.text[].claim"),

@@ -74,6 +74,12 @@ def scratch(name: str = "seed", architecture: str = "DeepSeekV3", **config: Any)
     return Builder(MODEL, name, {"source": {"scratch": source}, "storage": {"size": "1Gi"}})
 
 
+def imported(name: str = "own", claim: str = "weights", path: str | None = None) -> Builder:
+    """A model that lies on a claim."""
+    source = {"claimName": claim} | ({"path": path} if path is not None else {})
+    return Builder(MODEL, name, {"source": {"existingClaim": source}, "storage": {"size": "1Gi"}})
+
+
 def trained(name: str = "handbook", run: str = "pretrain", **source: Any) -> Builder:
     """The export of a run."""
     return Builder(MODEL, name, {"source": {"trainingRun": {"name": run, **source}}, "storage": {"size": "1Gi"}})

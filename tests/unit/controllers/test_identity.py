@@ -1,7 +1,13 @@
 """The identities of work, pinned: an upgrade that changes one would compute everything again."""
 
 import pytest
-from deepseek_operator.api.deepseekmodel import EvaluationSpec, HuggingFaceSource, QuantizationSpec, ScratchSource
+from deepseek_operator.api.deepseekmodel import (
+    EvaluationSpec,
+    ExistingClaimSource,
+    HuggingFaceSource,
+    QuantizationSpec,
+    ScratchSource,
+)
 from deepseek_operator.api.trainingrun import StageSpec
 from deepseek_operator.controllers import identity
 from deepseek_operator.controllers.hyperparameters import hyperparameters
@@ -36,6 +42,7 @@ def evaluate(**changes: object) -> str:
 def test_golden() -> None:
     assert {
         "build": build(),
+        "import": identity.import_identity(ExistingClaimSource(claim_name="weights", path="v1")),
         "publish": identity.publish_identity(INPUT),
         "quantize": quantize(),
         "fetch": fetch(),
@@ -44,6 +51,7 @@ def test_golden() -> None:
         "sft": train(type="sft", until={"epochs": 3}),
     } == {
         "build": "e93ec9395c312fcc8219531311d4d121bdaa16fd21abff56f01199e6cd1b3734",
+        "import": "99280a92bb3df17fe14f27149dc502dc9daeb78423ea4e42c1144c73f21ba34e",
         "publish": "10ac38f3cb788b86cac2b5d3096548a6622a5297a99b4e141322035bdfb256d1",
         "quantize": "6b5c30dcf2f3b7cb02de7be77c7075b6df4fd99c1e7e1fe1099beeace9c540d4",
         "fetch": "05edc1c28817e8eb4769b07407ae0e987a0484d750f8789daf8c806785670158",
@@ -91,4 +99,5 @@ def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
     assert set(EvaluationSpec.model_fields) - {"text"} == {"context_length", "max_tokens"}
     assert set(QuantizationSpec.model_fields) == {"scheme", "ignore"}
     assert set(HuggingFaceSource.model_fields) - {"token_secret_ref"} == {"repo", *identity.INTRODUCED["fetch"]}
+    assert set(ExistingClaimSource.model_fields) == {"claim_name", "path"}
     assert set(ScratchSource.model_fields) == {"architecture", "config", "tokenizer", "seed"}

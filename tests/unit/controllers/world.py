@@ -14,7 +14,17 @@ from deepseek_operator.controllers.service import ServiceController
 from deepseek_operator.controllers.training import TrainingController
 from deepseek_operator.engine.difference import at
 from deepseek_runtime.wire.base import digest
-from deepseek_runtime.wire.job import JOB, BuildJob, EvaluateJob, FetchJob, Job, PublishJob, QuantizeJob, TrainJob
+from deepseek_runtime.wire.job import (
+    JOB,
+    BuildJob,
+    EvaluateJob,
+    FetchJob,
+    ImportJob,
+    Job,
+    PublishJob,
+    QuantizeJob,
+    TrainJob,
+)
 from deepseek_runtime.wire.progress import Progress
 from deepseek_runtime.wire.result import (
     Architecture,
@@ -327,7 +337,7 @@ class World:
         config = JOB.validate_json(environment["DEEPSEEK_JOB"])
         claim = self.get("PersistentVolumeClaim", _claim_at(job, config.output))
         key = (claim["metadata"]["uid"], config.identity)
-        if key not in self.sealed and isinstance(config, PublishJob) and not _mounted(job, config.input):
+        if key not in self.sealed and isinstance(config, ImportJob | PublishJob) and not _mounted(job, config.input):
             return JobResult(
                 kind=config.kind,
                 identity=config.identity,
@@ -359,7 +369,9 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
             update={"scores": Scores(perplexity=perplexity, bits_per_byte=1.5, tokens=900, bytes=4000, seconds=1.0)}
         )
     source = (
-        config.identity if isinstance(config, BuildJob | FetchJob | TrainJob | QuantizeJob) else config.input_digest
+        config.identity
+        if isinstance(config, BuildJob | FetchJob | ImportJob | TrainJob | QuantizeJob)
+        else config.input_digest
     )
     artifact = Artifact(
         digest=digest(["sealed", source]), bytes=900_000, files=5, dtype="float32", architecture=TINY_V3

@@ -11,7 +11,13 @@ RUNTIME = Path(deepseek_runtime.__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    "module", ["deepseek_runtime.__main__", "deepseek_runtime.job.run", "deepseek_runtime.models.publish"]
+    "module",
+    [
+        "deepseek_runtime.__main__",
+        "deepseek_runtime.job.run",
+        "deepseek_runtime.models.publish",
+        "deepseek_runtime.models.imported",
+    ],
 )
 def test_no_torch(module: str) -> None:
     code = f"import sys, {module}; print([name for name in ('torch', 'transformers', 'numpy') if name in sys.modules])"
