@@ -73,7 +73,7 @@ class Client:
         await self._request("delete", KINDS[ref.kind], ref.namespace, ref.name, body=body)
 
     async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
-        """All pages of a list: who is there, in which version."""
+        """All pages of a list: who is there, in which version, held by whom."""
         params = {"limit": str(PAGE)}
         if kind.selector:
             params["labelSelector"] = kind.selector
@@ -160,7 +160,7 @@ class Client:
 
 def _identity(meta: Object) -> Object:
     """What is kept of the metadata in a list of ten thousand."""
-    return {key: meta[key] for key in ("namespace", "name", "uid", "resourceVersion") if key in meta}
+    return {key: meta[key] for key in ("namespace", "name", "uid", "resourceVersion", "finalizers") if key in meta}
 
 
 def _status(text: bytes) -> Object:
