@@ -35,7 +35,7 @@ class Api(Protocol):
         ...
 
     async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
-        """Namespace, name, UID, version and finalizers (in `metadata`) of all objects of a kind that this operator watches.
+        """Namespace, name, UID, version and finalizers (in `metadata`) of all watched objects of a kind.
 
         An empty namespace means all.
         """
