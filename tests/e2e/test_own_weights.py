@@ -1,6 +1,7 @@
 """Weights on a claim that a pod has written become a model; a gate holds back the variant that quantization spoils."""
 
 from examples.quickstart.kube import kubectl
+from examples.quickstart.target import target
 from tests.e2e import journey
 from tests.e2e.cluster import Object, apply, items, read, wait, wait_for_condition
 
@@ -34,7 +35,7 @@ def writer(namespace: str, weights: str) -> Object:
     """A user's pod that puts a model there, made from the base on another claim."""
     container = {
         "name": "writer",
-        "image": "localhost/deepseek-runtime:dev",
+        "image": target().image("runtime"),
         "command": ["/opt/venv/bin/python3", "-c", SPOIL],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [
@@ -56,11 +57,11 @@ def writer(namespace: str, weights: str) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": _meta(namespace, "writer"), "spec": spec}
 
 
-def own(namespace: str, limit: float, path: str = "v1") -> Object:
+def own(namespace: str, limit: float, path: str = "v1", name: str = CLAIM) -> Object:
     """A model of those weights, with an int8 variant behind a gate."""
     variant = {"name": "int8", "quantization": {"scheme": "int8"}, "gate": {"maxPerplexityIncrease": limit}}
     spec = {
-        "source": {"existingClaim": {"claimName": CLAIM, "path": path}},
+        "source": {"existingClaim": {"claimName": name, "path": path}},
         "storage": journey.STORAGE,
         "variants": [variant],
         "evaluation": {"text": journey.data("heldout.txt"), "contextLength": 64},
@@ -70,13 +71,14 @@ def own(namespace: str, limit: float, path: str = "v1") -> Object:
 
 
 def test_weights_on_a_claim_become_a_model_and_a_spoilt_variant_is_not_served(life: str) -> None:
-    apply(own(life, 0.02), journey.service(life, NAME, NAME, "int8"))
+    apply(own(life, 0.02, name="none-such"), journey.service(life, NAME, NAME, "int8"))
     missing = wait_for_condition("dsm", life, NAME, "Ready", "False", timeout=30, reason="VolumeMissing")
-    assert CLAIM in missing["message"]
+    assert "none-such" in missing["message"]
 
     base = read("dsm", life, "handbook")["status"]["artifacts"][0]
     apply(claim(life), writer(life, base["claim"]))
     wait("the weights", lambda: read("pod", life, "writer")["status"]["phase"] == "Succeeded", timeout=120)
+    apply(own(life, 0.02))
     blocked = wait_for_condition("dsm", life, NAME, "Stalled", "True", timeout=240, reason="GateBlocked")
     assert "variant int8 is blocked" in blocked["message"]
     status = read("dsm", life, NAME)["status"]
