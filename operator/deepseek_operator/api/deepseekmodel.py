@@ -130,7 +130,8 @@ class ModelSource(ApiModel):
     hugging_face: HuggingFaceSource | None = Field(default=None, description="A repository of a hub.")
     scratch: ScratchSource | None = Field(default=None, description="A new model with random weights.")
     training_run: TrainingRunSource | None = Field(
-        default=None, description="What a TrainingRun made. Once it is copied, the model needs the run no more."
+        default=None,
+        description="What a TrainingRun made. Once it is copied, the model needs the run no more; the volume of a deleted run stays until the ended publish Job is deleted, too.",
     )
 
 
