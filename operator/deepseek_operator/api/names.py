@@ -98,6 +98,7 @@ class Reason:
     CONTEXT_TOO_LONG = "ContextTooLong"
     WORK_FAILED = "WorkFailed"
     DIGEST_MISMATCH = "DigestMismatch"
+    SHAPE_MISMATCH = "ShapeMismatch"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 a reason
     ACCESS_DENIED = "AccessDenied"
     SOURCE_NOT_FOUND = "SourceNotFound"

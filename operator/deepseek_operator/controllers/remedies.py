@@ -51,6 +51,7 @@ REMEDIES: dict[str, str] = {
         "The files on the volume are not those that were sealed: delete the PersistentVolumeClaim and the model's "
         "Job, and the work is done anew."
     ),
+    Reason.SHAPE_MISMATCH: "Put together config.json and weights of one model.",
     Reason.WORK_FAILED: "Correct what the message names; trying the same again would fail again.",
     Reason.INVALID_CONFIG: "Correct the field that the message names.",
     Reason.STORAGE_TOO_SMALL: "Raise storage.size, or make the model smaller.",

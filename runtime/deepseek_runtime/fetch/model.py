@@ -16,7 +16,7 @@ from deepseek_runtime.fetch.troubles import Patience, Retries, TransientError
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
-from deepseek_runtime.weights import facts, manifest, safety, seal
+from deepseek_runtime.weights import facts, manifest, safety, seal, shapes
 from deepseek_runtime.wire.job import FetchJob
 from deepseek_runtime.wire.progress import Trouble
 from deepseek_runtime.wire.result import Fetched, JobResult
@@ -53,7 +53,7 @@ def run(job: FetchJob, reporter: Reporter, patience: Patience = PATIENCE) -> Job
         _check_space(job, selection.files, ledger)
         hashes |= Download(hub, plan, ledger, transport, patience).run(selection.files, reporter)
         written = manifest.record(ledger.files, hashes)
-        safety.check(ledger.files)
+        shapes.check(ledger.files, safety.check(ledger.files))
         result = JobResult(
             kind=job.kind,
             identity=job.identity,

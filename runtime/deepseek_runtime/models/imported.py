@@ -10,7 +10,7 @@ from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.models.foreign import Folder
-from deepseek_runtime.weights import facts, manifest, safety, seal
+from deepseek_runtime.weights import facts, manifest, safety, seal, shapes
 from deepseek_runtime.weights.copying import Copier
 from deepseek_runtime.wire.job import ImportJob
 from deepseek_runtime.wire.result import JobResult
@@ -25,7 +25,8 @@ def run(job: ImportJob, reporter: Reporter) -> JobResult:
     """Copy and seal. What tells about the model comes first: what is none is refused before its weights are read.
 
     Errors: DataError that names the file: `SealBroken`, `PathNotFound`, `MissingFile`, `UnsafeFile`, `UnsafeModel`,
-    `UnknownArchitecture`, `InvalidConfig`, `BadWeights`, `BadTokenizer`; ConfigurationError `StorageTooSmall`.
+    `UnknownArchitecture`, `InvalidConfig`, `BadWeights`, `ShapeMismatch`, `BadTokenizer`; ConfigurationError
+    `StorageTooSmall`.
     """
     if not Path(job.input).is_dir():
         raise DataError(
@@ -48,7 +49,7 @@ def run(job: ImportJob, reporter: Reporter) -> JobResult:
     _check_space(job, directory, sum(sizes[name] for name in shards))
     hashes |= _copy(folder, shards, directory, copier, sizes)
     written = manifest.record(directory, hashes)
-    safety.check(directory)
+    shapes.check(directory, safety.check(directory))
     reporter.update("reading the tokenizer", unit="steps", done=0, total=1)
     _check_tokenizer(directory)
     left = sorted(set(folder.names) - set(hashes))

@@ -80,7 +80,10 @@ def load(
         except (RuntimeError, IndexError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            raise DataError("BadWeights", f"The weights in {directory} do not fit its config.json: {error}") from error
+            raise DataError(
+                "ShapeMismatch",
+                f"The weights in {directory} do not fit its config.json: {error}. Put together the files of one model.",
+            ) from error
 
 
 def _is_mla(config: Any) -> bool:

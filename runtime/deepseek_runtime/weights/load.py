@@ -79,7 +79,8 @@ def load_config(directory: str | Path) -> PretrainedConfig:
 def load_model(directory: str | Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """A transformers model in evaluation mode with the weights of a plain or quantized directory, on the CPU.
 
-    Errors: as `load_state` and `load_config`; DataError `BadWeights` where tensors are missing, unknown or misshapen.
+    Errors: as `load_state` and `load_config`; DataError `BadWeights` where tensors are missing or unknown,
+    `ShapeMismatch` where they are misshapen.
     """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     config = load_config(directory)
@@ -95,13 +96,18 @@ def load_model(directory: str | Path, dtype: torch.dtype | None = None) -> PreTr
             output_loading_info=True,
         )
     except RuntimeError as error:
-        raise DataError("BadWeights", f"The weights in {directory} do not fit its config.json: {error}") from error
+        raise DataError(
+            "ShapeMismatch",
+            f"The weights in {directory} do not fit its config.json: {error}. Put together the files of one model.",
+        ) from error
     model: PreTrainedModel = loaded[0]
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if loaded[1][what]:
             names = ", ".join(sorted(map(str, loaded[1][what]))[:3])
             raise DataError(
-                "BadWeights", f"The weights in {directory} do not fit its config.json: {what.replace('_', ' ')} {names}"
+                "ShapeMismatch" if what == "mismatched_keys" else "BadWeights",
+                f"The weights in {directory} do not fit its config.json: {what.replace('_', ' ')} {names}. "
+                "Put together the files of one model.",
             )
     model.train(False)
     return model

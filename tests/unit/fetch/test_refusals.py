@@ -1,5 +1,6 @@
 """What cannot be fetched is refused before its bytes are, with a sentence that says what to do."""
 
+import json
 import re
 import struct
 from collections import namedtuple
@@ -14,7 +15,7 @@ from deepseek_runtime.job.errors import ConfigurationError, JobError
 from deepseek_runtime.wire.exit_codes import ExitCode
 
 from tests.hub_server import Fault, Hub, running
-from tests.unit.fetch.world import REPO, TOKEN, Silent, fetch, job, repository, small_chunks, token_file
+from tests.unit.fetch.world import CONFIG, REPO, TOKEN, Silent, fetch, job, repository, small_chunks, token_file
 
 Refusal = tuple[int, dict[str, str]]
 
@@ -146,6 +147,13 @@ def test_more_than_the_volume_holds(tmp_path: Path) -> None:
 def test_weights_that_are_none(tmp_path: Path) -> None:
     files = repository(100) | {"model-0.safetensors": struct.pack("<Q", 1 << 40) + b"{}"}
     assert refused(Hub(REPO, files), tmp_path).reason == "BadWeights"
+
+
+def test_weights_of_another_model(tmp_path: Path) -> None:
+    other = {"config.json": json.dumps({**CONFIG, "intermediate_size": 3}).encode()}
+    error = refused(Hub(REPO, repository(100) | other), tmp_path)
+    assert error.reason == "ShapeMismatch"
+    assert "model.layers.0.mlp.gate_proj.weight in model-0.safetensors" in error.message
 
 
 def test_an_answer_that_is_no_hub(tmp_path: Path) -> None:

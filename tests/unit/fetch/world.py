@@ -1,8 +1,10 @@
 """A tiny model on a hub of the tests' own, and the Job that fetches it."""
 
 import json
+import math
 import os
 import struct
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from unittest import mock
 
 from deepseek_runtime.fetch import model
 from deepseek_runtime.fetch.troubles import Patience
+from deepseek_runtime.weights import shapes
 from deepseek_runtime.wire.job import FetchJob
 from deepseek_runtime.wire.result import JobResult
 
@@ -18,27 +21,37 @@ TOKEN = "hf_confidential"
 QUICK = Patience(first=0.002, longest=0.01, asked=0.05, total=5.0)
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "intermediate_size": 128,
-    "vocab_size": 300,
+    "hidden_size": 2,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "num_key_value_heads": 1,
+    "intermediate_size": 2,
+    "vocab_size": 2,
     "max_position_embeddings": 128,
     "torch_dtype": "bfloat16",
 }
+"""A model of 84 bytes, which the first shard holds beside other bytes."""
 
 
-def safetensors(name: str, size: int) -> bytes:
-    """A file with one tensor of random bytes."""
-    header = json.dumps({name: {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+def safetensors(tensors: Mapping[str, tuple[int, ...]], filler: str, size: int) -> bytes:
+    """A file of bfloat16 tensors and of one with so many bytes more, all of them random."""
+    entries, end = {}, 0
+    for name, shape in tensors.items():
+        begin, end = end, end + 2 * math.prod(shape)
+        entries[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
+    entries[filler] = {"dtype": "U8", "shape": [size], "data_offsets": [end, end + size]}
+    header = json.dumps(entries).encode()
     header += b" " * (-len(header) % 8)
-    return struct.pack("<Q", len(header)) + header + os.urandom(size)
+    return struct.pack("<Q", len(header)) + header + os.urandom(end + size)
 
 
 def repository(*sizes: int, **config: Any) -> dict[str, bytes]:
     """The files of a model whose shards have these sizes, and what else lies in a repository."""
-    shards = {f"model-{number}.safetensors": safetensors(f"w{number}", size) for number, size in enumerate(sizes)}
+    model = dict(shapes.expected("Llama", CONFIG))
+    shards = {
+        f"model-{number}.safetensors": safetensors({} if number else model, f"w{number}", size)
+        for number, size in enumerate(sizes)
+    }
     index = {"weight_map": {f"w{number}": f"model-{number}.safetensors" for number in range(len(sizes))}}
     return {
         "config.json": json.dumps(CONFIG | config).encode(),
