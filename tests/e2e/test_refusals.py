@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from examples.quickstart.demo import OPERATOR_NAMESPACE, WORKLOADS, release
-from examples.quickstart.kube import kubectl
+from examples.quickstart.kube import condition, kubectl
 from examples.quickstart.target import Failed, target
 from tests.e2e import journey
 from tests.e2e.cluster import Object, apply, items, make_namespace, read, wait, wait_for_condition
@@ -105,7 +105,78 @@ def test_a_storage_class_that_is_not_there(namespace: str) -> None:
     model = journey.scratch(namespace, "classless")
     model["spec"]["storage"] = {"size": "256Mi", "storageClassName": "none-such"}
     apply(model)
-    wait("the class named", lambda: "none-such" in json.dumps(read("dsm", namespace, "classless")["status"]), SOON)
+    message = failure("deepseekmodels", namespace, "classless", "VolumeMissing")
+    assert "none-such" in message
+    assert "kubectl get storageclass" in message
+
+
+def test_a_gpu_that_no_node_has(namespace: str) -> None:
+    model = journey.scratch(namespace, "gpu")
+    model["spec"]["jobs"] = {
+        "resources": {"limits": {**journey.SMALL_POD["resources"]["limits"], "nvidia.com/gpu": 1000}}
+    }
+    apply(model)
+    message = failure("deepseekmodels", namespace, "gpu", "DeviceMissing")
+    assert "nvidia.com/gpu" in message
+    assert "device plugin" in message
+
+
+def test_a_quota_that_pods_exceed(life: str) -> None:
+    """Of a Job's pods and of a Deployment's; it passes by itself when the quota is raised."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": life}}
+    apply({**quota, "spec": {"hard": {"requests.nvidia.com/gpu": "0", "requests.memory": "1Mi"}}})
+    try:
+        apply(journey.scratch(life, "over"), journey.service(life, "over", "handbook", "int8"))
+        for kind in ("deepseekmodels", "inferenceservices"):
+            message = failure(kind, life, "over", "QuotaExceeded")
+            assert "exceeded quota: none" in message
+            assert "kubectl describe quota" in message
+            assert condition(read(kind, life, "over"), "Ready")["status"] == "False"
+    finally:
+        kubectl("delete", "resourcequota", "none", "-n", life)
+    wait_for_condition("deepseekmodels", life, "over", "Ready", "True", timeout=120)
+    kubectl("delete", "dsis/over", "dsm/over", "-n", life)
+
+
+def test_a_policy_that_refuses_the_pods(namespace: str) -> None:
+    policy, expression = (
+        "e2e-refuse-pods",
+        "object.metadata.?labels[?'deepseek-operator.io/owner-name'].orValue('') != 'unwanted'",
+    )
+    meta, api = {"name": policy}, "admissionregistration.k8s.io/v1"
+    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
+    refuse = {
+        "matchConstraints": {"resourceRules": rules},
+        "validations": [{"expression": expression, "message": "no such pods here"}],
+    }
+    apply(
+        {"apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": meta, "spec": refuse},
+        {
+            "apiVersion": api,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": meta,
+            "spec": {"policyName": policy, "validationActions": ["Deny"]},
+        },
+    )
+    try:
+        wait("the policy at work", lambda: _refused(namespace), timeout=30)
+        apply(journey.scratch(namespace, "unwanted"))
+        message = failure("deepseekmodels", namespace, "unwanted", "Forbidden")
+        assert "no such pods here" in message
+        assert "administrator for a policy" in message
+    finally:
+        kubectl("delete", f"validatingadmissionpolicybinding/{policy}", f"validatingadmissionpolicy/{policy}")
+
+
+def _refused(namespace: str) -> bool:
+    """A policy takes some seconds until all of the API server knows it."""
+    pod = _vandal(namespace, "none")
+    pod["metadata"] |= {"name": "probe", "labels": {"deepseek-operator.io/owner-name": "unwanted"}}
+    try:
+        kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(pod))
+    except Failed as error:
+        return "no such pods here" in str(error)
+    return False
 
 
 def test_a_tampered_weight_file_is_never_served(life: str) -> None:

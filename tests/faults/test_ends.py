@@ -196,7 +196,7 @@ def test_a_quota_is_told_and_passes() -> None:
         await process.start()
         await asyncio.sleep(10)
         status = world.objects[MODEL_REF]["status"]
-        assert _condition(world.objects[MODEL_REF], Condition.STALLED) == Reason.FORBIDDEN
+        assert _condition(world.objects[MODEL_REF], Condition.STALLED) == Reason.QUOTA_EXCEEDED
         assert "exceeded quota" in status["lastFailure"]["message"]
         written = len([write for write in log.writes if write == ("apply status", MODEL_REF)])
         await asyncio.sleep(600)

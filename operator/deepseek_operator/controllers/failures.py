@@ -1,5 +1,6 @@
 """What Kubernetes says about a child in trouble, in the terms of the resource: reason, remedy, pod, exit code."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ _MOUNT = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
 _PROVISION = frozenset({"ProvisioningFailed", "FailedBinding"})
 # of one node's volume Kubernetes says the second until 1.33, the third from 1.34 on
 _ELSEWHERE = ("pod affinity rules", "volume node affinity conflict", "PersistentVolume's node affinity")
+_NO_DEVICE = re.compile(r"Insufficient [\w.-]+/")
+"""Extended resources have a domain: nvidia.com/gpu."""
 _UNBOUND = "unbound immediate PersistentVolumeClaims"
 _LONGEST = 4096
 
@@ -81,11 +84,18 @@ def creation_failure(child: Object, observed: Observed) -> Failure | None:
     """Why the pods of a Job or Deployment are refused: quota, or a Pod Security policy."""
     for condition in _conditions(child):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return Failure(Reason.FORBIDDEN, condition.get("message", ""), condition.get("lastTransitionTime", ""))
+            said = condition.get("message", "")
+            return Failure(refusal(said), f"{_called(child)}: {said}", condition.get("lastTransitionTime", ""))
     for warning in reversed(observed.warnings.get(_uid(child), ())):
         if warning.reason == "FailedCreate":
-            return Failure(Reason.FORBIDDEN, f"pods of {_called(child)} are refused: {warning.message}", warning.time)
+            happened = f"pods of {_called(child)} are refused: {warning.message}"
+            return Failure(refusal(warning.message), happened, warning.time)
     return None
+
+
+def refusal(message: str) -> str:
+    """The reason for a refused object: a quota's word (`exceeded quota: …`, `failed quota: …`), or another rule's."""
+    return Reason.QUOTA_EXCEEDED if " quota: " in message else Reason.FORBIDDEN
 
 
 def failed(pod: Object) -> bool:
@@ -185,12 +195,12 @@ def _scheduling_failure(pod: Object, warnings: Sequence[WarningEvent]) -> Iterat
 
 
 def _unschedulable(message: str) -> str:
-    """Which of the scheduler's complaints it is: a missing volume, one that is elsewhere, or no room."""
+    """Which of the scheduler's complaints it is: a volume, one that is elsewhere, a device, or no room."""
     if "not found" in message or _UNBOUND in message:
         return Reason.VOLUME_MISSING
     if any(words in message for words in _ELSEWHERE):
         return Reason.NEEDS_SHARED_VOLUME
-    return Reason.UNSCHEDULABLE
+    return Reason.DEVICE_MISSING if _NO_DEVICE.search(message) else Reason.UNSCHEDULABLE
 
 
 def _unmounted(message: str) -> str:

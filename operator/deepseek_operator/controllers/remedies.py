@@ -10,6 +10,10 @@ REMEDIES: dict[str, str] = {
     Reason.UNSCHEDULABLE: (
         "Lower the requests under resources, change nodeSelector or tolerations, or add a node that has room."
     ),
+    Reason.DEVICE_MISSING: (
+        "Ask for fewer of it under resources, add a node that has it free, or install its device plugin: `kubectl "
+        "describe nodes` shows what each node has and what is taken."
+    ),
     Reason.NEEDS_SHARED_VOLUME: (
         "A ReadWriteOnce volume keeps all its pods on one node: give the model storage.accessModes [ReadWriteMany], "
         "or ask for fewer or smaller pods."
@@ -46,7 +50,14 @@ REMEDIES: dict[str, str] = {
         "Bring the node back, or delete it with `kubectl delete node`: its pods are then made anew elsewhere, as far "
         "as their volumes can be mounted there."
     ),
-    Reason.FORBIDDEN: "Ask the namespace's administrator for quota, or for a policy that admits restricted pods.",
+    Reason.QUOTA_EXCEEDED: (
+        "Lower the requests under resources, wait until others have ended, or ask the namespace's administrator for "
+        "more: `kubectl describe quota`."
+    ),
+    Reason.FORBIDDEN: (
+        "Ask the namespace's administrator for a policy that admits these pods: they meet the restricted Pod Security "
+        "profile."
+    ),
     Reason.DIGEST_MISMATCH: (
         "The files on the volume are not those that were sealed: delete the PersistentVolumeClaim and the model's "
         "Job, and the work is done anew."

@@ -5,11 +5,13 @@ from datetime import datetime
 
 from deepseek_operator.api.names import Condition, Reason
 from deepseek_operator.controllers.decision import Object
+from deepseek_operator.controllers.failures import refusal
 from deepseek_operator.engine import errors
 from deepseek_operator.engine.writer import Failed
 
 _REMEDIES = {
-    Reason.FORBIDDEN: "Ask for less, or have the quota or policy changed; it is tried again.",
+    Reason.QUOTA_EXCEEDED: "Ask for less, or have the quota raised; it is tried again.",
+    Reason.FORBIDDEN: "Have the policy changed that refuses it; it is tried again.",
     Reason.INVALID_CONFIG: "Change the field that the message names.",
     Reason.NAME_TAKEN: "Rename or remove the other object; it is left as it is.",
 }
@@ -32,7 +34,7 @@ def reason(failure: Failed) -> str:
         case errors.InvalidError():
             return Reason.INVALID_CONFIG
         case _:
-            return Reason.FORBIDDEN
+            return refusal(failure.error.message)
 
 
 def message(failure: Failed) -> str:

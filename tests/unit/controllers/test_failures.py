@@ -1,5 +1,6 @@
 """What a user reads when a child is in trouble: the reason, what happened, and what to do."""
 
+import re
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ STUCK_PODS = [
     (waiting("InvalidImageName", "couldn't parse"), Reason.IMAGE_PULL_FAILED, "couldn't parse"),
     (waiting("CreateContainerConfigError", 'configmap "x" not found'), Reason.VOLUME_MISSING, '"x"'),
     (unschedulable("0/3 nodes are available: 3 Insufficient memory."), Reason.UNSCHEDULABLE, "Insufficient memory"),
-    (unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."), Reason.UNSCHEDULABLE, "nvidia.com/gpu"),
+    (unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."), Reason.DEVICE_MISSING, "nvidia.com/gpu"),
     (unschedulable("1 node(s) didn't match Pod's node affinity/selector."), Reason.UNSCHEDULABLE, "nodeSelector"),
     (unschedulable('persistentvolumeclaim "text" not found'), Reason.VOLUME_MISSING, '"text"'),
     (unschedulable("1 node(s) didn't match pod affinity rules"), Reason.NEEDS_SHARED_VOLUME, "ReadWriteMany"),
@@ -137,10 +138,14 @@ def in_trouble(kind: str, warning: WarningEvent) -> Object:
 def test_what_only_events_show() -> None:
     mount = WarningEvent("FailedMount", 'MountVolume.SetUp failed: configmap "text" not found', AT)
     assert in_trouble("Pod", mount)["reason"] == Reason.VOLUME_MISSING
-    quota = WarningEvent("FailedCreate", 'pods "x" is forbidden: exceeded quota', AT)
-    refused = in_trouble("Job", quota)
-    assert (refused["reason"], refused["time"]) == (Reason.FORBIDDEN, AT)
-    assert "exceeded quota" in refused["message"]
+    quota = 'pods "x" is forbidden: exceeded quota: small, requested: requests.memory=2Gi, limited: 1Gi'
+    refused = in_trouble("Job", WarningEvent("FailedCreate", quota, AT))
+    assert (refused["reason"], refused["time"]) == (Reason.QUOTA_EXCEEDED, AT)
+    assert re.search("limited: 1Gi.*kubectl describe quota", refused["message"])
+    policy = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
+    refused = in_trouble("Job", WarningEvent("FailedCreate", policy, AT))
+    assert refused["reason"] == Reason.FORBIDDEN
+    assert re.search("runAsNonRoot.*administrator for a policy", refused["message"])
     provision = WarningEvent("ProvisioningFailed", 'storageclass "none-such" not found', AT)
     stuck = in_trouble("PersistentVolumeClaim", provision)
     assert stuck["reason"] == Reason.VOLUME_MISSING
