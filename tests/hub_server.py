@@ -37,6 +37,7 @@ class Hub:
 
     repo: str
     files: dict[str, bytes]
+    kind: str = "models"  # or datasets
     commit: str = COMMIT
     branch: str = "main"
     token: str | None = None
@@ -52,9 +53,10 @@ class Hub:
     def app(self) -> web.Application:
         """The server."""
         app = web.Application()
-        app.router.add_get("/api/models/{repo:[^/]+/[^/]+}/revision/{revision:.+}", self._revision)
-        app.router.add_get("/api/models/{repo:[^/]+/[^/]+}/tree/{commit}", self._tree)
-        app.router.add_get("/{repo:[^/]+/[^/]+}/resolve/{commit}/{path:.+}", self._resolve)
+        root = "" if self.kind == "models" else f"/{self.kind}"
+        app.router.add_get(f"/api/{self.kind}/{{repo:[^/]+/[^/]+}}/revision/{{revision:.+}}", self._revision)
+        app.router.add_get(f"/api/{self.kind}/{{repo:[^/]+/[^/]+}}/tree/{{commit}}", self._tree)
+        app.router.add_get(f"{root}/{{repo:[^/]+/[^/]+}}/resolve/{{commit}}/{{path:.+}}", self._resolve)
         app.router.add_get("/cdn/{path:.+}", self._cdn)
         app.router.add_get("/sent", self._sent)
         return app
@@ -189,11 +191,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--repo", default="tiny/model")
+    parser.add_argument("--kind", choices=("models", "datasets"), default="models")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--bytes-per-second", type=float)
     options = parser.parse_args()
     files = {str(path.relative_to(options.directory)): path.read_bytes() for path in _files(options.directory)}
-    hub = Hub(options.repo, files, token=os.environ.get("HUB_TOKEN"), bytes_per_second=options.bytes_per_second)
+    token, speed = os.environ.get("HUB_TOKEN"), options.bytes_per_second
+    hub = Hub(options.repo, files, options.kind, token=token, bytes_per_second=speed)
     web.run_app(hub.app(), port=options.port, print=None)
 
 

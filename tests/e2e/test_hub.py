@@ -32,17 +32,38 @@ LLAMA = {
 
 def hub(claim: str) -> list[Object]:
     """A hub in the cluster that has what is sealed on a claim, at a few megabytes a second."""
-    meta = {"name": "hub", "namespace": NAMESPACE, "labels": {"app": "hub"}}
+    program = Path(hub_server.__file__).read_text()
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "hub", "namespace": NAMESPACE},
+            "data": {"hub_server.py": program},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "hub-token", "namespace": NAMESPACE},
+            "data": {"token": base64.b64encode(TOKEN.encode()).decode()},
+        },
+        *server("hub", {"persistentVolumeClaim": {"claimName": claim}}, "artifact", "--bytes-per-second", "5e6"),
+    ]
+
+
+def server(name: str, volume: Object, sub_path: str, *arguments: str) -> list[Object]:
+    """A pod that serves what lies at a place of a volume, and its Service."""
+    meta = {"name": name, "namespace": NAMESPACE, "labels": {"app": name}}
+    at = "/files" if "persistentVolumeClaim" in volume else f"/files/{sub_path}"
     container = {
         "name": "hub",
         "image": target().image("runtime"),
-        "command": ["/opt/venv/bin/python3", "/program/hub_server.py", "/model", "--bytes-per-second", "5e6"],
+        "command": ["/opt/venv/bin/python3", "/program/hub_server.py", "/files", *arguments],
         "env": [{"name": "HUB_TOKEN", "value": TOKEN}],
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [
             {"name": "program", "mountPath": "/program"},
-            {"name": "model", "mountPath": "/model", "subPath": "artifact", "readOnly": True},
+            {"name": "files", "mountPath": at, "subPath": sub_path, "readOnly": True},
         ],
         "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
     }
@@ -51,22 +72,14 @@ def hub(claim: str) -> list[Object]:
         "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
         "volumes": [
             {"name": "program", "configMap": {"name": "hub"}},
-            {"name": "model", "persistentVolumeClaim": {"claimName": claim}},
+            {"name": "files", **volume},
         ],
     }
-    service = {"selector": {"app": "hub"}, "ports": [{"port": 8080}]}
-    program = Path(hub_server.__file__).read_text()
+    service = {"selector": {"app": name}, "ports": [{"port": 8080}]}
     return [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"hub_server.py": program}},
         {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": pod},
         {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": service},
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "hub-token", "namespace": NAMESPACE},
-            "data": {"token": base64.b64encode(TOKEN.encode()).decode()},
-        },
-    ]  # fmt: skip
+    ]
 
 
 def model(name: str, **source: object) -> Object:
@@ -153,3 +166,19 @@ def test_two_sources_are_one_too_many(origin: Object) -> None:
     wanted["spec"]["source"]["trainingRun"] = {"name": "pretrain"}
     with pytest.raises(Failed, match="exactly one of existingClaim, huggingFace"):
         apply(wanted)
+
+
+def test_a_run_learns_from_a_dataset(origin: Object) -> None:
+    """Fetched by one pod onto the run's volume, and read by the stage from there."""
+    volume = {"configMap": {"name": "text"}}
+    apply(*server("texts", volume, "train.txt", "--kind", "datasets", "--repo", "tiny/text"))
+    kubectl("wait", "pod/texts", "-n", NAMESPACE, "--for=condition=Ready", "--timeout=60s")
+    run = journey.training(NAMESPACE, "reader", steps=4, every=2)
+    where = {"repo": "tiny/text", "endpoint": f"http://texts.{NAMESPACE}:8080", "tokenSecretRef": {"name": "hub-token"}}
+    run["spec"]["stages"][0]["data"] = [{"huggingFace": where}]
+    apply(journey.scratch(NAMESPACE, "seed"), run)
+    wait_for_condition("trainingruns", NAMESPACE, "reader", "Ready", "True", timeout=180)
+    (dataset,) = read("trainingruns", NAMESPACE, "reader")["status"]["datasets"]
+    assert (dataset["phase"], dataset["revision"]) == ("Ready", hub_server.COMMIT)
+    text = read("configmaps", NAMESPACE, "text")["data"]["train.txt"]
+    assert dataset["bytes"] == len(text.encode())

@@ -66,11 +66,15 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
         ({"key": "x", "tolerationSeconds": 1}, "tolerationSeconds needs the effect NoExecute"),
     )),
     *((kind, place, data, message) for kind, place in DATA.items() for data, message in (
-        ({}, "exactly one of claim and configMap must be given"),
-        ({"claim": {"claimName": "c"}, "configMap": {"name": "c"}}, "exactly one of claim and configMap"),
         ({"claim": {"claimName": "c", "path": "a/../b"}}, "path must not contain '..'"),
         ({"claim": {"claimName": "c", "path": "/etc"}}, "should match '^[^/"),
     )),
+    *((kind, DATA[kind], data, f"exactly one of {known} must be given") for kind, known in (
+        (MODEL, "claim and configMap"), (TRAINING, "claim, configMap and huggingFace"),
+    ) for data in ({}, {"claim": {"claimName": "c"}, "configMap": {"name": "c"}})),
+    (TRAINING, (*DATA[TRAINING], "huggingFace"), {"repo": "a/b"}, "exactly one of claim, configMap and huggingFace"),
+    (TRAINING, DATA[TRAINING], {"huggingFace": {"repo": "a"}}, "should match"),
+    (MODEL, DATA[MODEL], {"huggingFace": {"repo": "a/b"}}, 'unknown field "spec.source.scratch.tokenizer.text'),
     (MODEL, ("spec", "source"), {}, "exactly one of existingClaim, huggingFace, scratch and trainingRun must be given"),
     (MODEL, ("spec", "source", "trainingRun"), {"name": "r"}, "exactly one of existingClaim, huggingFace"),
     (MODEL, ("spec", "source"), {"existingClaim": {"claimName": "c", "path": "../x"}}, "path must not contain '..'"),

@@ -170,7 +170,7 @@ class LastFailure(ApiModel):
 
     component: str = Field(description="The child it happened to, for example Job/base-build-1f3a9c02-0.")
     reason: str = Field(
-        description="ImagePullFailed, Unschedulable, OutOfMemory, Crashed, VolumeMissing, DigestMismatch, …"
+        description="ImagePullFailed, Unschedulable, DeviceMissing, QuotaExceeded, OutOfMemory, DiskFull, VolumeMissing, DigestMismatch, …"
     )
     message: str = Field(max_length=4096, description="What happened, and what to do.")
     exit_code: int | None = Field(default=None, description="Of the container, where one ended.")

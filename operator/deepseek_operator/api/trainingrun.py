@@ -15,12 +15,42 @@ from deepseek_operator.api.base import (
     Storage,
     rules,
 )
+from deepseek_operator.api.deepseekmodel import FilePattern, HuggingFaceSource
 
 
 class BaseModelReference(ApiModel):
     """The DeepSeekModel of this namespace that training starts from."""
 
     model: Name = Field(description="The DeepSeekModel; training waits until its base is sealed.")
+
+
+class HubDataset(HuggingFaceSource):
+    """Text from a dataset of a hub. It is fetched once, onto the run's own volume: checkpoint.storage must hold it."""
+
+    repo: str = Field(
+        max_length=200,
+        pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]*/[A-Za-z0-9][-._A-Za-z0-9]*$",
+        description="The dataset, for example HuggingFaceH4/no_robots.",
+    )
+    include: list[FilePattern] = Field(
+        default=[],
+        max_length=32,
+        description="Shell patterns of files to fetch, of the *.txt and *.jsonl files that the dataset has in whatever folder. Absent: all of them. Other formats are not read.",
+    )
+
+
+class StageData(DataSource):
+    """Where a stage's data comes from: exactly one of the fields."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "[has(self.claim), has(self.configMap), has(self.huggingFace)].filter(given, given).size() == 1",
+                "exactly one of claim, configMap and huggingFace must be given",
+            )
+        )
+    )
+    hugging_face: HubDataset | None = Field(default=None, description="A dataset of a hub.")
 
 
 class HyperparametersSpec(ApiModel):
@@ -81,7 +111,7 @@ class StageSpec(ApiModel):
     type: Literal["pretrain", "sft"] = Field(
         description="pretrain: next-token prediction on plain text. sft: supervised fine-tuning on examples, which learns their answers only."
     )
-    data: list[DataSource] = Field(
+    data: list[StageData] = Field(
         min_length=1,
         max_length=16,
         description='For pretrain text files, in directories *.txt. For sft JSON lines, in directories *.jsonl, each {"messages": [{"role": …, "content": …}, …]} or {"prompt": …, "completion": …}.',
@@ -199,10 +229,21 @@ class StageStatus(ApiModel):
     image: str | None = Field(default=None, description="The image that finished it.")
 
 
+class DatasetStatus(ApiModel):
+    """One dataset of a hub."""
+
+    repo: str = Field(description="The dataset.")
+    identity: str = Field(description="Of the work that fetches it: repository, revision, endpoint and patterns.")
+    phase: Literal["Fetching", "Ready", "Failed"] = Field(description="Where it stands; Ready is sealed.")
+    revision: str | None = Field(default=None, description="The commit that was fetched.")
+    digest: str | None = Field(default=None, description="SHA-256 of its manifest.")
+    bytes: int | None = Field(default=None, description="Size of its files.")
+
+
 class TrainingRunStatus(CommonStatus):
     """What is."""
 
-    phase: Literal["Pending", "Training", "Suspended", "Complete", "Failed", "Terminating"] | None = Field(
+    phase: Literal["Pending", "Fetching", "Training", "Suspended", "Complete", "Failed", "Terminating"] | None = Field(
         default=None, description="One word for people; programs read the conditions."
     )
     stage: str | None = Field(default=None, description="The stage at work, or the last.")
@@ -215,6 +256,12 @@ class TrainingRunStatus(CommonStatus):
         max_length=8,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         description="Every stage.",
+    )
+    datasets: list[DatasetStatus] = Field(
+        default=[],
+        max_length=128,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["identity"]},
+        description="Datasets of hubs, as far as stages have needed them.",
     )
     claim: str | None = Field(default=None, description="The run's own volume.")
     published_model: str | None = Field(default=None, description="The DeepSeekModel that holds the result.")

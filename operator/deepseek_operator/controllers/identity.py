@@ -19,12 +19,13 @@ from deepseek_operator.api.deepseekmodel import (
     QuantizationSpec,
     ScratchSource,
 )
-from deepseek_operator.api.trainingrun import StageSpec
+from deepseek_operator.api.trainingrun import HubDataset, StageSpec
 from deepseek_operator.controllers.hyperparameters import hyperparameters
 
 INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "build": {"config": {}, "seed": 0, "vocabSize": 4096},
     "fetch": {"revision": "main", "endpoint": "https://huggingface.co", "include": [], "exclude": []},
+    "dataset": {"revision": "main", "endpoint": "https://huggingface.co", "include": [], "exclude": []},
     "import": {},
     "publish": {},
     "quantize": {"ignore": []},
@@ -59,13 +60,12 @@ def build_identity(source: ScratchSource) -> str:
 
 def fetch_identity(source: HuggingFaceSource) -> str:
     """Of a copy of a hub's repository. The token only opens the door."""
-    recipe = {
-        "revision": source.revision,
-        "endpoint": source.endpoint.rstrip("/"),
-        "include": list(source.include),
-        "exclude": list(source.exclude),
-    }
-    return _identity("fetch", {"repo": source.repo}, recipe)
+    return _identity("fetch", {"repo": source.repo}, _repository(source))
+
+
+def dataset_identity(source: HubDataset) -> str:
+    """Of a copy of the text in a hub's dataset."""
+    return _identity("dataset", {"repo": source.repo}, _repository(source))
 
 
 def import_identity(source: ExistingClaimSource) -> str:
@@ -91,15 +91,31 @@ def evaluate_identity(input_digest: str, evaluation: EvaluationSpec) -> str:
     return _identity("evaluate", {"digest": input_digest, "text": _data(evaluation.text)}, recipe)
 
 
-def train_identity(input_digest: str, stage: StageSpec) -> str:
-    """Of one stage of a run. How many processes share the work is no part of it: they share the same batches."""
+def train_identity(input_digest: str, stage: StageSpec, datasets: Mapping[str, str]) -> str:
+    """Of one stage of a run. How many processes share the work is no part of it: they share the same batches.
+
+    `datasets`: the digest of each dataset that was fetched for it, by the identity of the fetch.
+    """
     settings = hyperparameters(stage).model_dump(mode="json", by_alias=True)
     recipe = {"type": stage.type, **stage.until.to_object(), **settings}
-    return _identity("train", {"digest": input_digest, "data": _data(stage.data)}, recipe)
+    data = [
+        {"dataset": datasets[dataset_identity(source.hugging_face)]} if source.hugging_face else source.to_object()
+        for source in stage.data
+    ]
+    return _identity("train", {"digest": input_digest, "data": data}, recipe)
 
 
 def _data(sources: list[DataSource]) -> list[dict[str, Any]]:
     return [source.to_object() for source in sources]
+
+
+def _repository(source: HuggingFaceSource) -> dict[str, Any]:
+    return {
+        "revision": source.revision,
+        "endpoint": source.endpoint.rstrip("/"),
+        "include": list(source.include),
+        "exclude": list(source.exclude),
+    }
 
 
 def _identity(kind: str, inputs: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ from deepseek_operator.controllers.origin import BASE, Origin
 from deepseek_operator.desired.claim import artifact_claim_name
 from deepseek_operator.desired.job import job, job_container
 from deepseek_operator.desired.labels import Manifest, Owner
-from deepseek_operator.desired.pod import Image, Mount, data_mounts, data_paths
+from deepseek_operator.desired.pod import Image, Mount, data_mounts, data_paths, hub_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ class ModelWorks:
             mounts = (written, *data_mounts(scratch.tokenizer.text))
             return self._work(BASE, self._build(scratch, origin.identity), mounts, reads=None)
         if (hub := self.spec.source.hugging_face) is not None:
-            return self._work(BASE, self._fetch(hub, origin.identity), (written, *_token(hub)), reads=None)
+            return self._work(
+                BASE, self._fetch(hub, origin.identity), (written, *hub_token(hub.token_secret_ref)), reads=None
+            )
         if (claim := self.spec.source.existing_claim) is not None:
             return self._copy(self._import(claim, origin), written, origin)
         config = PublishJob(
@@ -165,12 +167,6 @@ class ModelWorks:
 
     def _credential(self) -> str:
         return self.owner.public_key(self.settings.master_key)
-
-
-def _token(hub: HuggingFaceSource) -> tuple[Mount, ...]:
-    """The one key of the Secret, as a file."""
-    secret = hub.token_secret_ref
-    return () if secret is None else (Mount(TOKEN, secret=secret.name, key=secret.key, file=TOKEN_FILE),)
 
 
 def one_node(access_modes: Sequence[str]) -> bool:

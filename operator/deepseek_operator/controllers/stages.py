@@ -5,18 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from deepseek_runtime.wire.job import TrainJob
+from deepseek_runtime.wire.job import TrainJob, data_path
 from deepseek_runtime.wire.paths import ARTIFACT, INPUT, OUTPUT, STAGES
 from deepseek_runtime.wire.progress import Examples
 
 from deepseek_operator.api.deepseekmodel import ArtifactStatus
 from deepseek_operator.api.names import Label
-from deepseek_operator.api.trainingrun import ExamplesStatus, StageSpec, StageStatus, TrainingRunSpec
+from deepseek_operator.api.trainingrun import DatasetStatus, ExamplesStatus, StageSpec, StageStatus, TrainingRunSpec
 from deepseek_operator.controllers.attempts import Standing, Work, outdated, stand
+from deepseek_operator.controllers.datasets import inside
 from deepseek_operator.controllers.decision import Object, Observed, Settings
 from deepseek_operator.controllers.failures import failed
 from deepseek_operator.controllers.hyperparameters import hyperparameters
-from deepseek_operator.controllers.identity import train_identity
+from deepseek_operator.controllers.identity import dataset_identity, train_identity
 from deepseek_operator.controllers.model_works import one_node
 from deepseek_operator.controllers.progress import NOTHING, Shown, duration, shown
 from deepseek_operator.desired.claim import run_claim_name
@@ -61,17 +62,31 @@ def next_start(run: str, stage: StageStatus, access_modes: Sequence[str]) -> Sta
     return Start(stage.digest or "", run_claim_name(run), sub_path, one_node(access_modes))
 
 
-def stage_work(owner: Owner, spec: TrainingRunSpec, stage: StageSpec, start: Start, settings: Settings) -> Work:
-    """The Job of one stage; `suspend` is the one thing that changes while it runs."""
+def stage_work(
+    owner: Owner,
+    spec: TrainingRunSpec,
+    stage: StageSpec,
+    start: Start,
+    datasets: Sequence[DatasetStatus],
+    settings: Settings,
+) -> Work:
+    """The Job of one stage, whose datasets are sealed; `suspend` is the one thing that changes while it runs."""
     nodes = spec.compute.nodes
+    digests = {dataset.identity: dataset.digest or "" for dataset in datasets}
+    fetched = {
+        data_path(index): dataset_identity(source.hugging_face)
+        for index, source in enumerate(stage.data)
+        if source.hugging_face is not None
+    }
     config = TrainJob(
-        identity=train_identity(start.digest, stage),
+        identity=train_identity(start.digest, stage, digests),
         owner=owner.path,
         credential=owner.public_key(settings.master_key),
         stage=stage.name,
         type=stage.type,
         input_digest=start.digest,
         data=data_paths(stage.data),
+        datasets={path: digests[identity] for path, identity in fetched.items()},
         hyperparameters=hyperparameters(stage),
         steps=stage.until.steps,
         epochs=stage.until.epochs,
@@ -85,6 +100,10 @@ def stage_work(owner: Owner, spec: TrainingRunSpec, stage: StageSpec, start: Sta
         Mount(INPUT, claim=start.claim, sub_path=start.sub_path),
         Mount(OUTPUT, claim=run_claim_name(owner.name), read_only=False),
         *data_mounts(stage.data),
+        *(
+            Mount(path, claim=run_claim_name(owner.name), sub_path=f"{inside(identity)}/{ARTIFACT}")
+            for path, identity in fetched.items()
+        ),
     )
 
     def manifest(attempt: int) -> Manifest:

@@ -9,9 +9,9 @@ from deepseek_runtime.wire.paths import STATUS_PORT
 from deepseek_operator.api.base import LastFailure, ProgressStatus, StatusCondition
 from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec, DeepSeekModelStatus
 from deepseek_operator.api.names import MODEL, TRAINING, Condition, Reason
-from deepseek_operator.api.trainingrun import StageStatus, TrainingRunSpec, TrainingRunStatus
+from deepseek_operator.api.trainingrun import DatasetStatus, StageSpec, StageStatus, TrainingRunSpec, TrainingRunStatus
 from deepseek_operator.controllers.artifacts import growth
-from deepseek_operator.controllers.attempts import remove
+from deepseek_operator.controllers.attempts import Standing, Work, remove
 from deepseek_operator.controllers.conditions import (
     Verdict,
     holds,
@@ -22,12 +22,13 @@ from deepseek_operator.controllers.conditions import (
     stamp,
     terminating,
 )
+from deepseek_operator.controllers.datasets import Dataset, Place, hub_datasets, take_datasets
 from deepseek_operator.controllers.decision import Child, Decision, Object, Observed, Ref, Remove, Settings
 from deepseek_operator.controllers.events import transitions
 from deepseek_operator.controllers.failures import claim_failure
 from deepseek_operator.controllers.isolation import isolate
 from deepseek_operator.controllers.origin import BASE
-from deepseek_operator.controllers.progress import percent, progress_status
+from deepseek_operator.controllers.progress import Shown, percent, progress_status
 from deepseek_operator.controllers.publication import publication
 from deepseek_operator.controllers.remedies import REMEDIES, with_remedy
 from deepseek_operator.controllers.resource import Invalid, deleting, read_spec, read_status, see
@@ -40,7 +41,7 @@ from deepseek_operator.desired.labels import Owner
 VOLATILE = frozenset({"progress", "percent", "stages"})
 """A stage that starts, ends or fails changes the phase, the stage at work or a condition as well."""
 
-Phase = Literal["Pending", "Training", "Suspended", "Complete", "Failed"]
+Phase = Literal["Pending", "Fetching", "Training", "Suspended", "Complete", "Failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,21 @@ class Course:
     current: Stage | None = None
     claim: Child | None = None
     failure: LastFailure | None = None
+    datasets: tuple[Dataset, ...] = ()
+    """Of the stage whose turn it is."""
 
     @property
     def complete(self) -> bool:
         """Every stage is done."""
         return self.verdict.status == "True"
+
+    @property
+    def works(self) -> tuple[tuple[Work, Standing, Shown], ...]:
+        """What is at work: the datasets of a stage, or the stage."""
+        found = [(dataset.work, dataset.standing, dataset.figures) for dataset in self.datasets]
+        if self.current is not None and self.current.work is not None:
+            found.append((self.current.work, self.current.standing, self.current.figures))
+        return tuple((work, standing, figures) for work, standing, figures in found if standing is not None)
 
 
 class TrainingController:
@@ -96,13 +107,11 @@ class TrainingController:
         status = status.model_copy(update={"published_model": published})
         standing = course.current.standing if course.current is not None else None
         several = max(spec.compute.nodes, standing.width if standing is not None else 1) > 1
-        isolation = isolate(owner, (STATUS_PORT,), observed, settings, among_themselves=several)
+        fetches = any(hub_datasets(stage) for stage in spec.stages)
+        isolation = isolate(owner, (STATUS_PORT,), observed, settings, among_themselves=several, fetches=fetches)
         names = Child(headless(owner)) if several and course.claim is not None else None
-        children = (course.claim, names, standing.child if standing is not None else None, model)
-        waits = [
-            standing.wake_after if standing else None,
-            course.current.figures.wake_after if course.current else None,
-        ]
+        children = (course.claim, names, *(standing.child for _, standing, _ in course.works), model)
+        waits = [wait for _, at, figures in course.works for wait in (at.wake_after, figures.wake_after)]
         return Decision(
             children=(*isolation.children, *(child for child in children if child is not None)),
             remove=(*isolation.remove, *_removals(course)),
@@ -138,13 +147,20 @@ def follow(
     manifest = run_claim(owner, spec.checkpoint.storage)
     claim = Child(manifest, create_only=True, adjust=growth(manifest, observed))
     for index, stage in enumerate(left):
-        work = stage_work(owner, spec, stage, start, settings)
+        place = Place(owner, start.claim, start.sub_path, start.one_node)
+        datasets = take_datasets(place, spec, stage, previous.datasets, observed, now, settings)
+        if not all(dataset.ready for dataset in datasets):
+            failure = _claim_failure(manifest["metadata"]["name"], observed) or _fetch_failure(datasets)
+            stages = (*done, *(waiting(later) for later in left[index:]))
+            verdict = _fetching(spec, stage, datasets, failure)
+            return Course(verdict, stages, claim=claim, failure=failure, datasets=datasets)
+        work = stage_work(owner, spec, stage, start, [dataset.status for dataset in datasets], settings)
         current = take(work, stage, known.get(stage.name), observed, now, suspend=spec.suspend)
         done.append(current.status)
         if not _done(current.status):
             failure = _failure(current, manifest["metadata"]["name"], observed)
             stages = (*done, *(waiting(later) for later in left[index + 1 :]))
-            return Course(_verdict(spec, current, failure), stages, current, claim, failure)
+            return Course(_verdict(spec, current, failure), stages, current, claim, failure, datasets)
         start = next_start(owner.name, current.status, modes)
     return Course(_all_complete(spec), tuple(done), claim=claim)
 
@@ -165,9 +181,38 @@ def _done(stage: StageStatus) -> bool:
 
 
 def _failure(stage: Stage, claim: str, observed: Observed) -> LastFailure | None:
-    if (stuck := claim_failure(observed.child("PersistentVolumeClaim", claim), observed)) is not None:
-        return stuck.of(f"PersistentVolumeClaim/{claim}")
-    return stage.standing.failure if stage.standing is not None else None
+    stuck = _claim_failure(claim, observed)
+    return stuck or (stage.standing.failure if stage.standing is not None else None)
+
+
+def _claim_failure(claim: str, observed: Observed) -> LastFailure | None:
+    stuck = claim_failure(observed.child("PersistentVolumeClaim", claim), observed)
+    return stuck.of(f"PersistentVolumeClaim/{claim}") if stuck is not None else None
+
+
+def _fetch_failure(datasets: tuple[Dataset, ...]) -> LastFailure | None:
+    found = (dataset.standing.failure for dataset in datasets if dataset.standing is not None)
+    return next((failure for failure in found if failure is not None), None)
+
+
+def _fetching(
+    spec: TrainingRunSpec, stage: StageSpec, datasets: tuple[Dataset, ...], failure: LastFailure | None
+) -> Verdict:
+    """What a stage says that waits for its datasets."""
+    open_ = next(dataset for dataset in datasets if not dataset.ready)
+    what = f"dataset {open_.status.repo} of stage {stage.name}"
+    if failure is not None and any(dataset.status.phase == "Failed" for dataset in datasets):
+        reason = failure.reason if failure.reason in REMEDIES else Reason.WORK_FAILED
+        return stalled(Condition.STAGES_COMPLETE, reason, f"{what} cannot be fetched: {failure.message}")
+    if spec.suspend:
+        message = f"the fetch of {what} is suspended; it goes on where it stopped when suspend is false."
+        return pending(Condition.STAGES_COMPLETE, Reason.SUSPENDED, message)
+    if failure is not None:
+        return pending(Condition.STAGES_COMPLETE, failure.reason, failure.message)
+    if open_.trouble is not None:
+        return pending(Condition.STAGES_COMPLETE, *open_.trouble)
+    job = open_.standing.job if open_.standing is not None else ""
+    return pending(Condition.STAGES_COMPLETE, Reason.FETCHING, f"{what} is being fetched in Job {job}.")
 
 
 def _base(owner: Owner, spec: TrainingRunSpec, observed: Observed) -> Start | Verdict:
@@ -237,17 +282,17 @@ def _status(
     # The stages are complete all the same; what stands in the way of publishing is Ready's alone.
     verdicts = (*roll_up((obstacle,), ready)[:2], course.verdict) if obstacle else roll_up((course.verdict,), ready)
     current = course.current
-    if current is not None and current.figures.unreachable is not None:
-        verdicts = (*verdicts, current.figures.unreachable)
+    verdicts = (*verdicts, *(shown.unreachable for _, _, shown in course.works[:1] if shown.unreachable is not None))
     return TrainingRunStatus(
         observed_generation=generation,
         conditions=stamp(verdicts, previous.conditions, generation, now),
         last_failure=_last_failure(course, previous),
-        progress=_progress(current),
+        progress=_progress(course),
         phase=_phase(course),
         stage=current.status.name if current is not None else course.stages[-1].name if course.complete else None,
         percent=_percent(course.stages),
         stages=list(course.stages),
+        datasets=_datasets(course, previous),
         claim=_claim(course, previous),
     )
 
@@ -257,10 +302,15 @@ def _percent(stages: tuple[StageStatus, ...]) -> int | None:
     return percent(sum(stage.step for stage in stages), sum(steps)) if len(steps) == len(stages) else None
 
 
-def _progress(current: Stage | None) -> ProgressStatus | None:
-    if current is None or current.work is None or current.figures.figures is None:
-        return None
-    return progress_status(current.work.called, current.figures.figures)
+def _progress(course: Course) -> ProgressStatus | None:
+    shown = ((work.called, figures.figures) for work, _, figures in course.works)
+    return next((progress_status(called, figures) for called, figures in shown if figures is not None), None)
+
+
+def _datasets(course: Course, previous: TrainingRunStatus) -> list[DatasetStatus]:
+    """Those of this stage as they are now, those of earlier stages as they were."""
+    now = {dataset.status.identity: dataset.status for dataset in course.datasets}
+    return [*(old for old in previous.datasets if old.identity not in now), *now.values()]
 
 
 def _claim(course: Course, previous: TrainingRunStatus) -> str | None:
@@ -272,12 +322,12 @@ def _last_failure(course: Course, previous: TrainingRunStatus) -> LastFailure | 
         return None
     if course.failure is not None:
         return course.failure
-    standing = course.current.standing if course.current is not None else None
     old = previous.last_failure
-    if old is None or standing is None:
+    if old is None or not course.works:
         return old
     claim = course.claim.manifest["metadata"]["name"] if course.claim is not None else ""
-    return old if old.component in {f"Job/{standing.job}", f"PersistentVolumeClaim/{claim}"} else None
+    open_ = {f"Job/{standing.job}" for _, standing, _ in course.works}
+    return old if old.component in {*open_, f"PersistentVolumeClaim/{claim}"} else None
 
 
 def _phase(course: Course) -> Phase:
@@ -287,7 +337,9 @@ def _phase(course: Course) -> Phase:
         return "Failed"
     if course.verdict.reason == Reason.SUSPENDED:
         return "Suspended"
-    return "Pending" if course.current is None or course.current.standing is None else "Training"
+    if course.current is None:
+        return "Fetching" if course.datasets else "Pending"
+    return "Pending" if course.current.standing is None else "Training"
 
 
 def _removals(course: Course) -> tuple[Remove, ...]:

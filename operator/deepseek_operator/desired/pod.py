@@ -1,12 +1,14 @@
 """The one shape of every pod: one container that meets the restricted Pod Security profile."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from deepseek_runtime.wire.job import data_path
-from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT, SCRATCH, STATUS_PORT
+from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT, SCRATCH, STATUS_PORT, TOKEN, TOKEN_FILE
 
 from deepseek_operator.api.base import DataSource, PodSettings
+from deepseek_operator.api.deepseekmodel import SecretKey
 from deepseek_operator.api.names import Label
 from deepseek_operator.desired.labels import Manifest, volume_label
 from deepseek_operator.desired.quantity import cores
@@ -57,7 +59,7 @@ class Container:
     """Probes and the like."""
 
 
-def data_mounts(sources: list[DataSource]) -> tuple[Mount, ...]:
+def data_mounts(sources: Sequence[DataSource]) -> tuple[Mount, ...]:
     """One mount for each data source, at /data/<index>."""
     mounts = []
     for index, source in enumerate(sources):
@@ -68,13 +70,18 @@ def data_mounts(sources: list[DataSource]) -> tuple[Mount, ...]:
     return tuple(mounts)
 
 
-def data_paths(sources: list[DataSource]) -> tuple[str, ...]:
+def data_paths(sources: Sequence[DataSource]) -> tuple[str, ...]:
     """Where the Job finds the data: files or directories."""
     paths = []
     for index, source in enumerate(sources):
         inside = source.claim.path if source.claim else source.config_map.key if source.config_map else None
         paths.append(data_path(index, inside or ""))
     return tuple(paths)
+
+
+def hub_token(secret: SecretKey | None) -> tuple[Mount, ...]:
+    """The one key of the Secret, as a file."""
+    return () if secret is None else (Mount(TOKEN, secret=secret.name, key=secret.key, file=TOKEN_FILE),)
 
 
 def pod_spec(

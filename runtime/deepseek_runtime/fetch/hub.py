@@ -8,7 +8,7 @@ import re
 import time
 from dataclasses import dataclass
 from email.message import Message
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from deepseek_runtime.fetch.transport import Reply, Transport, origin, retry_after, shown
@@ -35,12 +35,13 @@ class HubFile(WireModel):
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """One repository of models on one endpoint, at a branch, tag or commit."""
+    """One repository on one endpoint, at a branch, tag or commit."""
 
     endpoint: str
     repo: str
     revision: str
     token_given: bool
+    kind: Literal["models", "datasets"] = "models"
 
     def commit(self, transport: Transport, retries: Retries) -> str:
         """The commit that the revision means now. Errors: those of `refusal`, of `Retries.wait`."""
@@ -68,7 +69,7 @@ class Hub:
 
     def location(self, commit: str, path: str) -> str:
         """Where a file is downloaded from; it usually leads on to a content network."""
-        return f"{self.endpoint}/{self.repo}/resolve/{commit}/{quote(path)}"
+        return f"{self._page}/resolve/{commit}/{quote(path)}"
 
     def accept(self, reply: Reply, what: str, *, pinned: bool) -> None:
         """Nothing for a status of success; `pinned`: what is asked for was there when the plan was made.
@@ -90,7 +91,12 @@ class Hub:
 
     @property
     def _api(self) -> str:
-        return f"{self.endpoint}/api/models/{self.repo}"
+        return f"{self.endpoint}/api/{self.kind}/{self.repo}"
+
+    @property
+    def _page(self) -> str:
+        """Models lie at the root of a hub, everything else below the name of its kind."""
+        return f"{self.endpoint}/{self.repo}" if self.kind == "models" else f"{self.endpoint}/{self.kind}/{self.repo}"
 
     def _json(self, transport: Transport, retries: Retries, url: str) -> tuple[Any, str | None]:
         """The document at a URL, and where the next page is."""
@@ -122,7 +128,7 @@ class Hub:
 
     def _refusal(self, status: int, headers: Message, what: str, pinned: bool) -> JobError:
         """What an answer means for the user; the error codes are those of the hub (X-Error-Code)."""
-        code, page = headers.get("X-Error-Code", ""), f"{self.endpoint}/{self.repo}"
+        code, page = headers.get("X-Error-Code", ""), self._page
         if status == 401 and self.token_given and code != "GatedRepo":
             return ConfigurationError(
                 "AccessDenied",

@@ -35,7 +35,7 @@ def select(files: Sequence[HubFile], include: Sequence[str], exclude: Sequence[s
     `MissingFile` where there are no safetensors or no config.json.
     """
     chosen = [file for file in files if _wanted(file.path, include) and not _matches(file.path, exclude)]
-    _check_names(chosen)
+    check_names(chosen)
     for file in chosen:
         suffix = PurePosixPath(file.path).suffix.lower()
         if suffix in PICKLES | CODE:
@@ -94,7 +94,8 @@ def _matches(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
-def _check_names(files: Sequence[HubFile]) -> None:
+def check_names(files: Sequence[HubFile]) -> None:
+    """DataError `UnsafeName` naming a path that is not written to a volume."""
     for file in files:
         if (problem := name_problem(file.path)) is not None:
             raise DataError(

@@ -32,6 +32,7 @@ Work = Callable[[Job, Reporter], JobResult]
 WORKS = {
     "build": "deepseek_runtime.models.scratch",
     "fetch": "deepseek_runtime.fetch.model",
+    "dataset": "deepseek_runtime.fetch.dataset",
     "import": "deepseek_runtime.models.imported",
     "publish": "deepseek_runtime.models.publish",
     "quantize": "deepseek_runtime.quantize.int8",
@@ -87,6 +88,8 @@ def run(job: Job, *, port: int = STATUS_PORT) -> tuple[JobResult, ExitCode]:
                     job, QuantizeJob | EvaluateJob | TrainJob
                 ):  # a PublishJob's input is hashed as it is copied
                     manifest.verify(Path(job.input), job.input_digest, status)
+                for path, digest in job.datasets.items() if isinstance(job, TrainJob) else ():
+                    manifest.verify(Path(path), digest, status)
                 work: Work = import_module(WORKS[job.kind]).run
                 result = work(job, status)
     except (Exception, Terminated, KeyboardInterrupt) as error:  # noqa: BLE001 whatever ends the Job ends in its result

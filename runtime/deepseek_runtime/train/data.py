@@ -6,6 +6,7 @@ from pathlib import Path
 
 from transformers import PretrainedConfig
 
+from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.train.batch import Batches
 from deepseek_runtime.train.exchange import Status
 from deepseek_runtime.train.sft import examples, lines
@@ -14,6 +15,7 @@ from deepseek_runtime.train.sft.rows import Rows
 from deepseek_runtime.train.team import Team
 from deepseek_runtime.train.tokens import open_tokens, special_token, tokenize
 from deepseek_runtime.train.windows import Windows
+from deepseek_runtime.weights import manifest
 from deepseek_runtime.wire.job import TrainJob
 
 POLL_SECONDS = 0.1
@@ -46,8 +48,29 @@ def prepare(
 def _tokenize(job: TrainJob, config: PretrainedConfig, target: Path) -> None:
     source = Path(job.input)
     if job.type == "pretrain":
-        tokenize(job.data, source, config.vocab_size, target)
+        tokenize(_files(job, ".txt"), source, config.vocab_size, target)
         return
     with Encoder(source, config) as encoder:
-        found = lines.examples(job.data, encoder.encode)
+        found = lines.examples(_files(job, ".jsonl"), encoder.encode)
         examples.write(found, job.hyperparameters.sequence_length + 1, target)
+
+
+def _files(job: TrainJob, ending: str) -> tuple[str, ...]:
+    """The paths of the data; of a sealed dataset its files with this ending, in the order of their paths.
+
+    DataError `MissingText` for a dataset that has none.
+    """
+    found: list[str] = []
+    for path in job.data:
+        if path not in job.datasets:
+            found.append(path)
+            continue
+        names = [file.path for file in manifest.read(Path(path)).files if file.path.endswith(ending)]
+        if not names:
+            raise DataError(
+                "MissingText",
+                f"The dataset at {path} has no *{ending} files, which a stage of type {job.type} reads. Name another "
+                "dataset, or let include select such files.",
+            )
+        found += [f"{path}/{name}" for name in names]
+    return tuple(found)

@@ -86,10 +86,11 @@ def sealed(output: Path, identity: str) -> JobResult | None:
             "SealedByOther",
             f"{path} seals the work {result.identity}, this Job is {identity}. Use a volume of its own for each work.",
         )
-    if result.artifact and manifest.read(output / ARTIFACT).digest != result.artifact.digest:
+    written = result.artifact or result.dataset
+    if written and manifest.read(output / ARTIFACT).digest != written.digest:
         raise DataError(
             "SealBroken",
-            f"{output / ARTIFACT} is not what {path} sealed ({result.artifact.digest}). "
+            f"{output / ARTIFACT} is not what {path} sealed ({written.digest}). "
             "Delete the volume's claim to have it made again.",
         )
     return result.model_copy(update={"cached": True})

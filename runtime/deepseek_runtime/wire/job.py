@@ -10,6 +10,7 @@ from deepseek_runtime.wire.paths import DATA, INPUT, OUTPUT
 ALGORITHMS: dict[str, int] = {
     "build": 2,
     "fetch": 1,
+    "dataset": 1,
     "import": 1,
     "publish": 1,
     "quantize": 1,
@@ -54,6 +55,20 @@ class FetchJob(_Job):
     repo: str
     revision: str
     include: tuple[str, ...] = ()  # shell patterns; none: what the runtime reads
+    exclude: tuple[str, ...] = ()
+    token_file: str | None = None
+    allowed_networks: tuple[str, ...] = ()  # CIDRs of private addresses that may be connected to
+    storage_size: str | None = None  # of the volume, for messages
+
+
+class DatasetJob(_Job):
+    """Copy text from a dataset of a hub, checked against the hub's hashes. The token is in a file of this pod alone."""
+
+    kind: Literal["dataset"] = "dataset"
+    endpoint: str
+    repo: str
+    revision: str
+    include: tuple[str, ...] = ()  # shell patterns; none: *.txt and *.jsonl in whatever folder
     exclude: tuple[str, ...] = ()
     token_file: str | None = None
     allowed_networks: tuple[str, ...] = ()  # CIDRs of private addresses that may be connected to
@@ -128,6 +143,7 @@ class TrainJob(_Job):
     input: str = INPUT
     input_digest: str
     data: tuple[str, ...]
+    datasets: dict[str, str] = Field(default={})  # of `data`, the sealed ones with the digest of each
     hyperparameters: Hyperparameters
     steps: int | None = None
     epochs: int | None = None
@@ -140,7 +156,8 @@ class TrainJob(_Job):
 
 
 Job = Annotated[
-    BuildJob | FetchJob | ImportJob | PublishJob | QuantizeJob | EvaluateJob | TrainJob, Field(discriminator="kind")
+    BuildJob | FetchJob | DatasetJob | ImportJob | PublishJob | QuantizeJob | EvaluateJob | TrainJob,
+    Field(discriminator="kind"),
 ]
 JOB: TypeAdapter[Job] = TypeAdapter(Job)
 

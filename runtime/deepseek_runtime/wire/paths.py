@@ -1,7 +1,8 @@
 """Where volumes are mounted in pods, and what lies where on them.
 
 An artifact volume holds `artifact/` (the model, sealed by `result.json` beside it) and `evaluations/<identity>/`.
-A run's volume holds `checkpoints/<stage>/` and `stages/<stage>/`, each stage laid out like an artifact volume.
+A run's volume holds `checkpoints/<stage>/`, `stages/<stage>/` and `datasets/<identity>/`, the latter two laid out like
+artifact volumes.
 """
 
 OUTPUT = "/output"  # the volume that the Job writes: an artifact volume, or a run's volume
@@ -15,6 +16,7 @@ ARTIFACT = "artifact"
 EVALUATIONS = "evaluations"
 CHECKPOINTS = "checkpoints"
 STAGES = "stages"
+DATASETS = "datasets"
 RESULT_FILE = "result.json"
 MANIFEST_FILE = "manifest.json"
 TOKEN_FILE = "token"  # noqa: S105 a file's name

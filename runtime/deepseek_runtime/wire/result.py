@@ -79,6 +79,14 @@ class Fetched(WireModel):
     left_out_files: int = 0
 
 
+class Dataset(WireModel):
+    """Sealed text: the digest of its manifest, and its size."""
+
+    digest: str
+    bytes: int
+    files: int
+
+
 class JobResult(WireModel):
     """`succeeded` with facts, or `failed` with a reason in CamelCase and a message that says what to do."""
 
@@ -89,6 +97,7 @@ class JobResult(WireModel):
     reason: str | None = None
     message: str | None = None
     artifact: Artifact | None = None
+    dataset: Dataset | None = None
     quantization: Quantization | None = None
     scores: Scores | None = None
     training: Training | None = None

@@ -131,6 +131,8 @@ OPTIONAL = {
     ("TrainingRun", "spec.publish"),
     ("TrainingRun", "spec.stages[].data[].claim"),
     ("TrainingRun", "spec.stages[].data[].configMap"),
+    ("TrainingRun", "spec.stages[].data[].huggingFace"),
+    ("TrainingRun", "spec.stages[].data[].huggingFace.tokenSecretRef"),
 }
 """Objects whose absence says something."""
 

@@ -8,7 +8,7 @@ from deepseek_operator.api.deepseekmodel import (
     QuantizationSpec,
     ScratchSource,
 )
-from deepseek_operator.api.trainingrun import StageSpec
+from deepseek_operator.api.trainingrun import HubDataset, StageSpec
 from deepseek_operator.controllers import identity
 from deepseek_operator.controllers.hyperparameters import hyperparameters
 from deepseek_runtime.wire.job import ALGORITHMS
@@ -28,7 +28,16 @@ def fetch(**changes: object) -> str:
 
 
 def train(**changes: object) -> str:
-    return identity.train_identity(INPUT, StageSpec.model_validate({**STAGE, **changes}))
+    return identity.train_identity(INPUT, StageSpec.model_validate({**STAGE, **changes}), {})
+
+
+def dataset(**changes: object) -> str:
+    return identity.dataset_identity(HubDataset.model_validate({"repo": "tiny/text", **changes}))
+
+
+def train_on(digest: str) -> str:
+    stage = StageSpec.model_validate({**STAGE, "data": [{"huggingFace": {"repo": "tiny/text"}}]})
+    return identity.train_identity(INPUT, stage, {dataset(): digest})
 
 
 def quantize(**changes: object) -> str:
@@ -46,6 +55,8 @@ def test_golden() -> None:
         "publish": identity.publish_identity(INPUT),
         "quantize": quantize(),
         "fetch": fetch(),
+        "dataset": dataset(),
+        "trainOnDataset": train_on("cd" * 32),
         "evaluate": evaluate(),
         "train": train(),
         "sft": train(type="sft", until={"epochs": 3}),
@@ -55,6 +66,8 @@ def test_golden() -> None:
         "publish": "10ac38f3cb788b86cac2b5d3096548a6622a5297a99b4e141322035bdfb256d1",
         "quantize": "6b5c30dcf2f3b7cb02de7be77c7075b6df4fd99c1e7e1fe1099beeace9c540d4",
         "fetch": "05edc1c28817e8eb4769b07407ae0e987a0484d750f8789daf8c806785670158",
+        "dataset": "2f5d2912f8348e65e76354d4493bb5430b82a5fd1bfe072d2698b0d3f1082d6c",
+        "trainOnDataset": "b4c0e3886a86b9c856e4d83519d0f14cc5e9fef0ccf5a3e98baa015f5b71884f",
         "evaluate": "6ba8eac1f258a1d73a9756730a3bf967f8f51680f6c6e4fc60b30baaf28e488b",
         "train": "220aeb1704f71be6a8d33f5afafcb39c5ffe6c6d63ee57c921467833dfca4746",
         "sft": "f77017033258672707f7f5c1dbaf1e7056cd084c57c144258cce303de5b6351e",
@@ -85,7 +98,8 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
         quantize(), quantize(ignore=["*"]), evaluate(), evaluate(maxTokens=64), evaluate(text=other),
         identity.publish_identity(INPUT), identity.publish_identity("cd" * 32),
         fetch(), fetch(repo="tiny/other"), fetch(revision="v2"), fetch(endpoint="https://mirror.example"),
-        fetch(include=["*"]), fetch(exclude=["*"]),
+        fetch(include=["*"]), fetch(exclude=["*"]), train_on("cd" * 32), train_on("ef" * 32),
+        dataset(), dataset(repo="tiny/other"), dataset(revision="v2"), dataset(include=["*"]), dataset(exclude=["*"]),
     ]  # fmt: skip
     monkeypatch.setitem(ALGORITHMS, "quantize", 2)
     found.append(quantize())
@@ -99,5 +113,7 @@ def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
     assert set(EvaluationSpec.model_fields) - {"text"} == {"context_length", "max_tokens"}
     assert set(QuantizationSpec.model_fields) == {"scheme", "ignore"}
     assert set(HuggingFaceSource.model_fields) - {"token_secret_ref"} == {"repo", *identity.INTRODUCED["fetch"]}
+    assert set(HubDataset.model_fields) == set(HuggingFaceSource.model_fields)
+    assert identity.INTRODUCED["dataset"] == identity.INTRODUCED["fetch"]
     assert set(ExistingClaimSource.model_fields) == {"claim_name", "path"}
     assert set(ScratchSource.model_fields) == {"architecture", "config", "tokenizer", "seed"}

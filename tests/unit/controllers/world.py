@@ -17,6 +17,7 @@ from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.job import (
     JOB,
     BuildJob,
+    DatasetJob,
     EvaluateJob,
     FetchJob,
     ImportJob,
@@ -29,6 +30,7 @@ from deepseek_runtime.wire.progress import Progress
 from deepseek_runtime.wire.result import (
     Architecture,
     Artifact,
+    Dataset,
     Fetched,
     JobResult,
     Quantization,
@@ -364,6 +366,10 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         started_at="2026-01-01T00:00:00Z",
         finished_at="2026-01-01T00:00:07Z",
     )
+    if isinstance(config, DatasetJob):
+        text = Dataset(digest=digest(["sealed", config.identity]), bytes=4_000, files=2)
+        fetched = Fetched(commit="d" * 40, files=2, bytes=4_000)
+        return result.model_copy(update={"dataset": text, "fetched": fetched})
     if isinstance(config, EvaluateJob):
         return result.model_copy(
             update={"scores": Scores(perplexity=perplexity, bits_per_byte=1.5, tokens=900, bytes=4000, seconds=1.0)}
@@ -404,7 +410,8 @@ def _mounted(job: Object, path: str) -> bool:
 
 def _claim_at(job: Object, path: str) -> str:
     spec = job["spec"]["template"]["spec"]
-    mount = next(m for m in spec["containers"][0]["volumeMounts"] if m["mountPath"] == path)
+    mounts = spec["containers"][0]["volumeMounts"]
+    mount = next(m for m in mounts if path == m["mountPath"] or path.startswith(f"{m['mountPath']}/"))
     assert mount["readOnly"] is False
     volume = next(v for v in spec["volumes"] if v["name"] == mount["name"])
     return str(volume["persistentVolumeClaim"]["claimName"])
