@@ -16,7 +16,7 @@ from typing import Any
 
 from examples.quickstart.kube import condition, forwarded, get, kubectl, run
 from examples.quickstart.progress import Screen, follow
-from examples.quickstart.report import table
+from examples.quickstart.report import shortfall, table
 from examples.quickstart.target import KEYS, KIND_CLUSTER, LOCAL, ROOT, Failed, target
 
 HERE = Path(__file__).resolve().parent
@@ -246,9 +246,11 @@ def main() -> int:
     except KeyboardInterrupt:
         screen.line("stopped; the cluster is left as it is: `make demo` goes on, `make clean` removes it")
         return 130
-    screen.line(
-        table(phases.seconds, get("deepseekmodels", NAMESPACE), get("trainingruns", NAMESPACE), TEXT, PROMPT, answer)
-    )
+    models = get("deepseekmodels", NAMESPACE)
+    screen.line(table(phases.seconds, models, get("trainingruns", NAMESPACE), TEXT, PROMPT, answer))
+    if (missed := shortfall(models, TEXT)) is not None:
+        screen.line(f"✗ {missed}")
+        return 1
     return 0
 
 

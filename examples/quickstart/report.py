@@ -51,6 +51,20 @@ def table(
     return "\n".join(lines)
 
 
+def shortfall(models: dict[str, dict[str, Any]], text: Path) -> str | None:
+    """What to say where a variant of the trained model compresses the held-out text no better than the compressors."""
+    heldout = json.loads((text / "text.json").read_text())["heldout"]
+    best = min(heldout["gzip"], heldout["xz"])
+    scored = {part["name"]: part["scores"]["bitsPerByte"] for part in models["handbook"]["status"]["artifacts"]}
+    behind = [f"{name} ({bits:.3f})" for name, bits in scored.items() if bits >= best]
+    if not behind:
+        return None
+    return (
+        f"{', '.join(behind)} did not beat {best:.3f} bits per byte of the better compressor: raise until.steps in "
+        "training.yaml"
+    )
+
+
 def _expert_bytes(artifacts: list[dict[str, Any]]) -> str:
     for artifact in artifacts:
         if quantization := artifact.get("quantization"):
