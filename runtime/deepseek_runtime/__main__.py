@@ -19,10 +19,12 @@ Run one Job, or an engine. In a cluster the configuration is in the environment;
   {"kind": "quantize", "scheme": "int8", "input": "model/artifact", "output": "model-int8"}
   {"kind": "evaluate", "input": "model-int8/artifact", "output": "scores",
    "text": ["heldout.txt"], "contextLength": 256}
+  {"kind": "compare", "input": "model-int8/artifact", "base": "model/artifact", "output": "scores",
+   "text": ["heldout.txt"], "contextLength": 256}
   {"kind": "publish", "input": "run/stages/pretrain/artifact", "output": "published"}
 
-`owner`, `identity` and `inputDigest` are worked out where a file leaves them out. The result is OUTPUT/result.json
-(evaluate: OUTPUT/<identity>/result.json); the same file run again finds it. For serve:
+`owner`, `identity` and digests are worked out where a file leaves them out. The result is OUTPUT/result.json
+(evaluate, compare: OUTPUT/<identity>/result.json); the same file run again finds it. For serve:
 
   {"owner": "local", "servedName": "chat", "model": "model-int8/artifact"}
 """

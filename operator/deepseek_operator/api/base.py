@@ -45,6 +45,8 @@ SubPath = Annotated[
 ]
 Figure = Annotated[float, PlainSerializer(lambda value: round(value, 4), return_type=float)]
 """A measured number: four decimals are more than anybody reads, and a column stays narrow."""
+FineFigure = Annotated[float, PlainSerializer(lambda value: round(value, 6), return_type=float)]
+"""A measured number that is often below a thousandth."""
 StringMap = Annotated[dict[str, Annotated[str, Field(max_length=253)]], Field(max_length=32)]
 
 

@@ -9,6 +9,7 @@ from deepseek_operator.api.base import (
     CommonStatus,
     DataSource,
     Figure,
+    FineFigure,
     Name,
     PodSettings,
     ShortName,
@@ -149,12 +150,37 @@ class QuantizationSpec(ApiModel):
 
 
 class GateSpec(ApiModel):
-    """What a variant must show before it is served."""
+    """What a variant must show before it is served: at least one limit."""
 
-    max_perplexity_increase: float = Field(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.maxPerplexityIncrease) || has(self.maxKlDivergence) || has(self.minTop1Agreement)",
+                "a gate needs at least one of maxPerplexityIncrease, maxKlDivergence and minTop1Agreement",
+            )
+        )
+    )
+    max_perplexity_increase: float | None = Field(
+        default=None,
         ge=0,
         le=1000,
         description="How much higher than the base's its perplexity may be, as a share of it: 0.02 is 2 %. Compared to four decimals.",
+    )
+    max_kl_divergence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="The most that KL(base || variant) may be, in nats for each token. Compared to six decimals.",
+    )
+    min_top1_agreement: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of tokens for which base and variant must find the same token the likeliest: 0.98 is 98 %. Compared to four decimals.",
+    )
+    action: Literal["Block", "Warn"] = Field(
+        default="Block",
+        description="What follows when a limit is missed. Block: the variant is not served. Warn: it is served, and the condition GatesPassed says what it missed. Neither serves what is not measured yet.",
     )
 
 
@@ -176,6 +202,10 @@ class EvaluationSpec(ApiModel):
     context_length: int = Field(default=256, ge=16, le=131072, description="Tokens in one window.")
     max_tokens: int | None = Field(
         default=None, ge=64, description="Stop after so many tokens. Absent: all of the text."
+    )
+    compare: bool = Field(
+        default=False,
+        description="Also how far every variant's predictions are from the base's: KL divergence and top-1 agreement, by a Job that reads both. A gate with maxKlDivergence or minTop1Agreement asks for it by itself.",
     )
 
 
@@ -234,6 +264,14 @@ class ScoresStatus(ApiModel):
         description="Bits for each byte of text, to be compared across tokenizers and with compressors."
     )
     tokens: int = Field(description="Tokens scored.")
+    kl_divergence: FineFigure | None = Field(
+        default=None,
+        description="Of a variant that is compared: KL(base || variant) in nats, mean over the tokens; 0 is the same.",
+    )
+    top1_agreement: Figure | None = Field(
+        default=None,
+        description="Of a variant that is compared: share of tokens for which base and variant find the same token the likeliest.",
+    )
 
 
 class QuantizationStatus(ApiModel):
@@ -249,13 +287,16 @@ class QuantizationStatus(ApiModel):
 class GateStatus(ApiModel):
     """What a variant's gate says."""
 
-    phase: Literal["Pending", "Passed", "Blocked"] = Field(
-        description="Pending until base and variant are measured; a blocked variant is not served."
+    phase: Literal["Pending", "Passed", "Warned", "Blocked"] = Field(
+        description="Pending until base and variant are measured. One that misses a limit is Blocked and not served, or Warned and served, by the gate's action."
     )
     perplexity_increase: Figure | None = Field(
         default=None, description="Its perplexity beside the base's: 0.02 is 2 % higher, negative is lower."
     )
-    limit: float = Field(description="The gate's maxPerplexityIncrease.")
+    limit: float | None = Field(default=None, description="The gate's maxPerplexityIncrease.")
+    missed: list[str] | None = Field(
+        default=None, max_length=3, description="Each limit that was missed, and by how much."
+    )
 
 
 class ArtifactStatus(ApiModel):
@@ -277,6 +318,9 @@ class ArtifactStatus(ApiModel):
     )
     scores: ScoresStatus | None = Field(default=None, description="What the evaluation found.")
     evaluation_identity: str | None = Field(default=None, description="Of the evaluation that found it.")
+    comparison_identity: str | None = Field(
+        default=None, description="Of the comparison with the base that found klDivergence and top1Agreement."
+    )
     gate: GateStatus | None = Field(default=None, description="Whether a variant with a gate may be served.")
     image: str | None = Field(default=None, description="The image that made it: provenance, not identity.")
     seconds: Figure | None = Field(default=None, description="How long its Job took.")

@@ -11,16 +11,13 @@ from deepseek_operator.api.base import LastFailure, Storage
 from deepseek_operator.api.deepseekmodel import (
     ArchitectureStatus,
     ArtifactStatus,
-    EvaluationSpec,
     QuantizationStatus,
-    ScoresStatus,
 )
 from deepseek_operator.api.names import Annotation
 from deepseek_operator.controllers.attempts import Standing, Work, ended, jobs_of, stand
 from deepseek_operator.controllers.conditions import moment, timestamp
 from deepseek_operator.controllers.decision import Child, Object, Observed
 from deepseek_operator.controllers.failures import claim_failure
-from deepseek_operator.controllers.identity import evaluate_identity
 from deepseek_operator.controllers.origin import Origin
 from deepseek_operator.controllers.progress import trouble
 from deepseek_operator.desired.claim import artifact_claim, artifact_claim_name
@@ -86,31 +83,6 @@ def advance(
     return Advance(work, artifact, children, standing, failure, architecture, held)
 
 
-def measure(
-    work: Work, advanced: Advance, previous: Sequence[ArtifactStatus], observed: Observed, now: datetime
-) -> Advance:
-    """Measure a sealed artifact, unless its scores are remembered. `advanced` is how it was sealed."""
-    artifact = advanced.artifact
-    old = next((each for each in previous if each.name == artifact.name), None)
-    if old is not None and old.evaluation_identity == work.identity and old.scores is not None:
-        return Advance(work, _scored(artifact, old.scores, work.identity))
-    standing = stand(work, observed, now)
-    artifact = artifact.model_copy(update={"scores": None, "evaluation_identity": None})
-    if standing.result is not None and (scores := standing.result.scores) is not None:
-        shown = ScoresStatus(perplexity=scores.perplexity, bits_per_byte=scores.bits_per_byte, tokens=scores.tokens)
-        artifact = _scored(artifact, shown, work.identity)
-    children = (standing.child,) if standing.child is not None else ()
-    return Advance(work, artifact, children, standing, standing.failure)
-
-
-def forget_scores(artifact: ArtifactStatus, evaluation: EvaluationSpec | None) -> ArtifactStatus:
-    """Scores of another text than the one declared are not shown."""
-    wanted = evaluate_identity(artifact.digest, evaluation) if evaluation and artifact.digest else None
-    if wanted is not None and artifact.evaluation_identity == wanted:
-        return artifact
-    return artifact.model_copy(update={"scores": None, "evaluation_identity": None})
-
-
 def remembered(name: str, identity: str, previous: Sequence[ArtifactStatus]) -> ArtifactStatus | None:
     """The artifact as a status remembers it, if it is sealed and of this identity."""
     for artifact in previous:
@@ -130,10 +102,6 @@ def growth(manifest: Object, observed: Observed) -> tuple[tuple[str, ...], ...]:
     except ValueError:  # written in a form that this operator never writes
         return ()
     return (("spec", "resources", "requests"),) if grows else ()
-
-
-def _scored(artifact: ArtifactStatus, scores: ScoresStatus, identity: str) -> ArtifactStatus:
-    return artifact.model_copy(update={"scores": scores, "evaluation_identity": identity})
 
 
 def _filled(artifact: ArtifactStatus, result: JobResult) -> tuple[ArtifactStatus, ArchitectureStatus | None]:

@@ -1,4 +1,4 @@
-"""Whether a variant may be served: its perplexity beside that of the base, on the same text.
+"""Whether a variant may be served: its scores beside those of the base, on the same text.
 
 A comparison of what the status says, made anew by all who ask: whoever reads a gate that was changed a moment ago and a
 status that was written before goes by the gate.
@@ -6,28 +6,33 @@ status that was written before goes by the gate.
 
 from collections.abc import Sequence
 
-from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, GateStatus
+from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, GateSpec, GateStatus, ScoresStatus
 from deepseek_operator.api.names import Condition, Reason
 from deepseek_operator.controllers.conditions import Verdict, holds, pending, stalled
-from deepseek_operator.controllers.identity import evaluate_identity
+from deepseek_operator.controllers.identity import compare_identity, evaluate_identity
 from deepseek_operator.controllers.origin import BASE
 from deepseek_operator.controllers.remedies import with_remedy
 
 _DECIMALS = 4
 """As the status shows figures: what is decided can be checked by what is shown."""
+_KL_DECIMALS = 6
 
 
 def judge(spec: DeepSeekModelSpec, artifacts: Sequence[ArtifactStatus], name: str) -> GateStatus | None:
-    """A variant's gate, Pending until variant and base are measured on the declared text; None where it has none."""
+    """A variant's gate, Pending until all that it limits is measured on the declared text; None where it has none."""
     gate = next((variant.gate for variant in spec.variants if variant.name == name), None)
     if gate is None:
         return None
     limit = gate.max_perplexity_increase
-    base, made = (_perplexity(spec, artifacts, part) for part in (BASE, name))
-    if base is None or made is None:
+    increase = _increase(spec, artifacts, name) if limit is not None else None
+    compared = _comparison(spec, artifacts, name)
+    if not _limited(gate) or (limit is not None and increase is None) or (compares(gate) and compared is None):
         return GateStatus(phase="Pending", limit=limit)
-    increase = round(made / base - 1, _DECIMALS)
-    return GateStatus(phase="Passed" if increase <= limit else "Blocked", perplexity_increase=increase, limit=limit)
+    missed = [*_missed_increase(gate, increase), *(_missed_comparison(gate, compared) if compared is not None else ())]
+    phase = GateStatus(phase="Passed", perplexity_increase=increase, limit=limit)
+    if not missed:
+        return phase
+    return phase.model_copy(update={"phase": "Warned" if gate.action == "Warn" else "Blocked", "missed": missed})
 
 
 def judged(spec: DeepSeekModelSpec, artifacts: Sequence[ArtifactStatus]) -> list[ArtifactStatus]:
@@ -41,33 +46,96 @@ def verdict(spec: DeepSeekModelSpec, artifacts: Sequence[ArtifactStatus]) -> Ver
     if not gates:
         return None
     if spec.evaluation is None:
-        happened = f"variants {', '.join(gates)}: a gate compares perplexities, and the model has no evaluation"
+        happened = f"variants {', '.join(gates)}: a gate compares scores, and the model has no evaluation"
         return stalled(Condition.GATES_PASSED, Reason.INVALID_CONFIG, f"{happened}. Add evaluation, or drop the gate.")
+    if empty := [v.name for v in spec.variants if v.gate is not None and not _limited(v.gate)]:
+        happened = f"variants {', '.join(empty)}: the gate has no limit"
+        return stalled(Condition.GATES_PASSED, Reason.INVALID_CONFIG, f"{happened}. Add one, or drop the gate.")
     if blocked := [explain(name, gate) for name, gate in gates.items() if gate.phase == "Blocked"]:
         return stalled(
             Condition.GATES_PASSED, Reason.GATE_BLOCKED, with_remedy(Reason.GATE_BLOCKED, "; ".join(blocked))
         )
     if waiting := [name for name, gate in gates.items() if gate.phase == "Pending"]:
         return pending(Condition.GATES_PASSED, Reason.EVALUATING, f"{', '.join(waiting)}: not measured yet.")
-    passed = ", ".join(f"{name} {gate.perplexity_increase:+.2%}" for name, gate in gates.items())
+    if warned := [explain(name, gate) for name, gate in gates.items() if gate.phase == "Warned"]:
+        served = "It is served all the same: gate.action is Warn"
+        return holds(Condition.GATES_PASSED, Reason.GATE_WARNED, f"{'; '.join(warned)}. {served}.")
+    passed = ", ".join(_passed(name, gate) for name, gate in gates.items())
     return holds(Condition.GATES_PASSED, Reason.COMPLETE, f"perplexity against the base: {passed}.")
 
 
 def explain(name: str, gate: GateStatus) -> str:
     """By how much a variant has missed its gate."""
-    increase = gate.perplexity_increase or 0.0
-    return (
-        f"variant {name} is blocked: its perplexity is {increase:.2%} above that of the base, "
-        f"{increase - gate.limit:.2%} more than the {gate.limit:.2%} of gate.maxPerplexityIncrease"
-    )
+    what = "is blocked" if gate.phase == "Blocked" else "misses its gate"
+    return f"variant {name} {what}: {', and '.join(gate.missed or ())}"
+
+
+def _passed(name: str, gate: GateStatus) -> str:
+    return f"{name} {gate.perplexity_increase:+.2%}" if gate.perplexity_increase is not None else f"{name} passed"
+
+
+def _missed_increase(gate: GateSpec, increase: float | None) -> list[str]:
+    limit = gate.max_perplexity_increase
+    if limit is None or increase is None or increase <= limit:
+        return []
+    return [
+        f"its perplexity is {increase:.2%} above that of the base, "
+        f"{increase - limit:.2%} more than the {limit:.2%} of gate.maxPerplexityIncrease"
+    ]
+
+
+def _missed_comparison(gate: GateSpec, scores: ScoresStatus) -> list[str]:
+    missed = []
+    most, divergence = gate.max_kl_divergence, round(scores.kl_divergence or 0.0, _KL_DECIMALS)
+    if most is not None and divergence > most:
+        missed.append(
+            f"its KL divergence from the base is {divergence:.6g} nats, "
+            f"{divergence - most:.6g} more than the {most:.6g} of gate.maxKlDivergence"
+        )
+    least, agreement = gate.min_top1_agreement, round(scores.top1_agreement or 0.0, _DECIMALS)
+    if least is not None and agreement < least:
+        missed.append(
+            f"it agrees with the base on {agreement:.2%} of tokens, "
+            f"{least - agreement:.2%} less than the {least:.2%} of gate.minTop1Agreement"
+        )
+    return missed
+
+
+def compares(gate: GateSpec) -> bool:
+    """Whether it limits what only a comparison with the base finds."""
+    return gate.max_kl_divergence is not None or gate.min_top1_agreement is not None
+
+
+def _limited(gate: GateSpec) -> bool:
+    return gate.max_perplexity_increase is not None or compares(gate)
+
+
+def _increase(spec: DeepSeekModelSpec, artifacts: Sequence[ArtifactStatus], name: str) -> float | None:
+    base, made = (_perplexity(spec, artifacts, part) for part in (BASE, name))
+    return round(made / base - 1, _DECIMALS) if base is not None and made is not None else None
 
 
 def _perplexity(spec: DeepSeekModelSpec, artifacts: Sequence[ArtifactStatus], name: str) -> float | None:
     """As measured on the text that is declared now."""
-    artifact = next((each for each in artifacts if each.name == name), None)
-    if artifact is None or artifact.phase != "Ready" or artifact.digest is None or artifact.scores is None:
+    artifact = _sealed(artifacts, name)
+    if artifact is None or artifact.digest is None or artifact.scores is None:
         return None
     if spec.evaluation is None or artifact.evaluation_identity != evaluate_identity(artifact.digest, spec.evaluation):
         return None
     perplexity = round(artifact.scores.perplexity, _DECIMALS)
     return perplexity if perplexity > 0 else None
+
+
+def _comparison(spec: DeepSeekModelSpec, artifacts: Sequence[ArtifactStatus], name: str) -> ScoresStatus | None:
+    """As measured against this base on the text that is declared now."""
+    base, made = _sealed(artifacts, BASE), _sealed(artifacts, name)
+    if base is None or base.digest is None or made is None or made.digest is None or spec.evaluation is None:
+        return None
+    if made.comparison_identity != compare_identity(made.digest, base.digest, spec.evaluation):
+        return None
+    known = made.scores is not None and made.scores.kl_divergence is not None and made.scores.top1_agreement is not None
+    return made.scores if known else None
+
+
+def _sealed(artifacts: Sequence[ArtifactStatus], name: str) -> ArtifactStatus | None:
+    return next((each for each in artifacts if each.name == name and each.phase == "Ready"), None)

@@ -30,6 +30,7 @@ INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "publish": {},
     "quantize": {"ignore": []},
     "evaluate": {"contextLength": 256, "maxTokens": None},
+    "compare": {"contextLength": 256, "maxTokens": None},
     "train": {
         "learningRate": 3e-4,
         "minLearningRateRatio": 0.1,
@@ -103,6 +104,13 @@ def train_identity(input_digest: str, stage: StageSpec, datasets: Mapping[str, s
         for source in stage.data
     ]
     return _identity("train", {"digest": input_digest, "data": data}, recipe)
+
+
+def compare_identity(input_digest: str, base_digest: str, evaluation: EvaluationSpec) -> str:
+    """Of a comparison of a variant with its base: work of its own, so to ask for it measures nothing else again."""
+    recipe = {"contextLength": evaluation.context_length, "maxTokens": evaluation.max_tokens}
+    inputs = {"digest": input_digest, "base": base_digest, "text": _data(evaluation.text)}
+    return _identity("compare", inputs, recipe)
 
 
 def _data(sources: list[DataSource]) -> list[dict[str, Any]]:

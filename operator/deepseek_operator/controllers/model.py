@@ -8,8 +8,8 @@ from deepseek_runtime.wire.paths import STATUS_PORT
 from deepseek_operator.api.base import LastFailure
 from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, DeepSeekModelStatus
 from deepseek_operator.api.names import FINALIZER_IN_USE, MODEL, TRAINING, Condition, Reason
-from deepseek_operator.controllers import gate
-from deepseek_operator.controllers.artifacts import Advance, advance, forget_scores, measure
+from deepseek_operator.controllers import gate, measurements
+from deepseek_operator.controllers.artifacts import Advance, advance
 from deepseek_operator.controllers.conditions import (
     Verdict,
     holds,
@@ -49,6 +49,7 @@ _DOING = {
     "publish": Reason.PUBLISHING,
     "quantize": Reason.QUANTIZING,
     "evaluate": Reason.EVALUATING,
+    "compare": Reason.EVALUATING,
 }
 
 
@@ -146,13 +147,8 @@ def live(works: ModelWorks, previous: DeepSeekModelStatus, observed: Observed, n
         advance(owner, works.quantize(variant, base.artifact), spec.storage, known, observed, now)
         for variant in spec.variants
     )
-    if spec.evaluation is None:
-        return Life(found, base, variants)
-    sealed = [part for part in (base, *variants) if part.ready]
-    scores = tuple(
-        measure(works.evaluate(spec.evaluation, part.artifact), part, previous.artifacts, observed, now)
-        for part in sealed
-    )
+    sealed = [part.artifact for part in (base, *variants) if part.ready]
+    scores = measurements.measure(works, sealed, previous.artifacts, observed, now)
     return Life(found, base, variants, scores)
 
 
@@ -227,12 +223,10 @@ def _domain(spec: DeepSeekModelSpec, life: Life, artifacts: list[ArtifactStatus]
             )
         )
     if spec.evaluation is not None:
-        scored = ", ".join(
-            f"{part.artifact.name} {part.artifact.scores.perplexity:.4g}"
-            for part in life.scores
-            if part.artifact.scores
-        )
-        verdicts.append(_verdict(Condition.EVALUATED, life.scores, 1 + len(spec.variants), f"perplexity: {scored}"))
+        wanted = sum(len(measurements.wanted(spec, name)) for name in (BASE, *(v.name for v in spec.variants)))
+        scores = {part.artifact.name: part.artifact.scores for part in life.scores if part.artifact.scores}
+        scored = ", ".join(f"{name} {found.perplexity:.4g}" for name, found in scores.items())
+        verdicts.append(_verdict(Condition.EVALUATED, life.scores, wanted, f"perplexity: {scored}"))
     gates = gate.verdict(spec, artifacts)
     return (*verdicts, gates) if gates is not None else tuple(verdicts)
 
@@ -262,7 +256,9 @@ def _artifacts(spec: DeepSeekModelSpec, life: Life, previous: DeepSeekModelStatu
     if life.base is None:
         return gate.judged(spec, previous.artifacts)  # what is sealed stays known while its source is waited for
     latest = {part.artifact.name: part.artifact for part in life.parts}
-    return gate.judged(spec, [forget_scores(artifact, spec.evaluation) for artifact in latest.values()])
+    if spec.evaluation is None:
+        latest = {name: measurements.unmeasured(artifact) for name, artifact in latest.items()}
+    return gate.judged(spec, list(latest.values()))
 
 
 def _last_failure(life: Life, working: list[Advance], previous: DeepSeekModelStatus) -> LastFailure | None:

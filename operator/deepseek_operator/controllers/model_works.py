@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deepseek_runtime.wire import paths
 from deepseek_runtime.wire.architecture import complete
 from deepseek_runtime.wire.job import (
     BuildJob,
+    CompareJob,
     EvaluateJob,
     FetchJob,
     ImportJob,
@@ -27,7 +29,7 @@ from deepseek_operator.api.deepseekmodel import (
 )
 from deepseek_operator.controllers.attempts import Work
 from deepseek_operator.controllers.decision import Settings
-from deepseek_operator.controllers.identity import evaluate_identity, quantize_identity
+from deepseek_operator.controllers.identity import compare_identity, evaluate_identity, quantize_identity
 from deepseek_operator.controllers.origin import BASE, Origin
 from deepseek_operator.desired.claim import artifact_claim_name
 from deepseek_operator.desired.job import job, job_container
@@ -106,6 +108,26 @@ class ModelWorks:
         )
         return self._work(artifact.name, config, mounts, reads=artifact.claim)
 
+    def compare(self, evaluation: EvaluationSpec, artifact: ArtifactStatus, base: ArtifactStatus) -> Work:
+        """Measure how far a sealed variant is from the base; the result lies beside the variant."""
+        config = CompareJob(
+            identity=compare_identity(artifact.digest or "", base.digest or "", evaluation),
+            owner=self.owner.path,
+            credential=self._credential(),
+            input_digest=artifact.digest or "",
+            base_digest=base.digest or "",
+            text=data_paths(evaluation.text),
+            context_length=evaluation.context_length,
+            max_tokens=evaluation.max_tokens,
+        )
+        mounts = (
+            Mount(INPUT, claim=artifact.claim, sub_path=ARTIFACT),
+            Mount(paths.BASE, claim=base.claim, sub_path=ARTIFACT),
+            Mount(OUTPUT, claim=artifact.claim, sub_path=EVALUATIONS, read_only=False),
+            *data_mounts(evaluation.text),
+        )
+        return self._work(artifact.name, config, mounts, reads=artifact.claim, beside=base.claim)
+
     def _copy(self, config: Job, written: Mount, origin: Origin) -> Work:
         """Without its source the Job finds what is sealed, or says that nothing is."""
         if origin.source is None:
@@ -148,7 +170,9 @@ class ModelWorks:
             storage_size=self.spec.storage.size,
         )
 
-    def _work(self, subject: str, config: Job, mounts: tuple[Mount, ...], reads: str | None) -> Work:
+    def _work(
+        self, subject: str, config: Job, mounts: tuple[Mount, ...], reads: str | None, beside: str | None = None
+    ) -> Work:
         def manifest(attempt: int) -> Manifest:
             return job(
                 self.owner,
@@ -160,6 +184,7 @@ class ModelWorks:
                 image=Image(self.settings.runtime_image, self.settings.image_pull_policy),
                 pods=self.spec.jobs,
                 reads=reads,
+                beside=beside,
                 one_node=one_node(self.spec.storage.access_modes),
             )
 

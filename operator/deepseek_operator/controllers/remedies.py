@@ -71,8 +71,8 @@ REMEDIES: dict[str, str] = {
     Reason.CONTEXT_TOO_LONG: "Lower engine.contextLength, or leave it out for the model's own.",
     Reason.VARIANT_NOT_FOUND: "Add the variant to the model, or name one that it has.",
     Reason.GATE_BLOCKED: (
-        "Quantize less of it (quantization.ignore), serve the base or another variant, or raise "
-        "gate.maxPerplexityIncrease where so much loss is acceptable."
+        "Quantize less of it (quantization.ignore), serve the base or another variant, or loosen the gate's limit "
+        "where so much loss is acceptable; with gate.action Warn it is served all the same."
     ),
     Reason.PATH_NOT_FOUND: "Correct source.existingClaim.path, or put the model there.",
     Reason.UNREADABLE: "Let everybody read the files on the claim, or the user and group that the message names.",

@@ -47,7 +47,7 @@ def deployment(
         ports=(("http", ENGINE_PORT), ("status", STATUS_PORT)),
         more=_PROBES,
     )
-    shares = claim if one_node else None
+    shares = (claim,) if one_node else ()
     metadata = owner.metadata(owner.name, owner.labels(CONTAINER))
     metadata["annotations"] = {Annotation.SERVING: served.model_dump_json(by_alias=True, exclude_none=True)}
     return {

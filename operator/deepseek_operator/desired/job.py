@@ -59,15 +59,18 @@ def job(
     backoff_limit: int = 3,
     suspend: bool | None = None,
     reads: str | None = None,
+    beside: str | None = None,
     one_node: bool = True,
     nodes: int = 1,
 ) -> Manifest:
     """The Job of one attempt. `reads` is the claim of the artifact that it reads; `one_node`: it is ReadWriteOnce.
 
+    `beside` is the claim of another artifact that it reads as well.
+
     Several `nodes` are pods with an index and a host name each, in the owner's headless Service.
     """
     labels = owner.labels(work, **work_labels(work, subject, identity))
-    shares = reads if one_node else None
+    shares = [claim for claim in (reads, beside) if claim is not None] if one_node else ()
     pod = pod_spec(container, image, pods, restart_policy="Never", shares=shares)
     if nodes > 1:
         pod["subdomain"] = headless_name(owner)

@@ -85,9 +85,9 @@ def hub_token(secret: SecretKey | None) -> tuple[Mount, ...]:
 
 
 def pod_spec(
-    container: Container, image: Image, settings: PodSettings, *, restart_policy: str, shares: str | None
+    container: Container, image: Image, settings: PodSettings, *, restart_policy: str, shares: Sequence[str] = ()
 ) -> Manifest:
-    """The spec of a pod. `shares` is a ReadWriteOnce claim: all pods that read it must run on one node."""
+    """The spec of a pod. `shares` are ReadWriteOnce claims, its label's first: their pods must run on one node."""
     spec: Manifest = {
         "restartPolicy": restart_policy,
         "terminationGracePeriodSeconds": container.grace_seconds,
@@ -114,7 +114,7 @@ def pod_spec(
         spec["runtimeClassName"] = settings.runtime_class_name
     if settings.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
-    if shares is not None:
+    if shares:
         spec["affinity"] = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [_same_node(shares)]}}
     return spec
 
@@ -131,9 +131,16 @@ def sharing_labels(claim: str) -> dict[str, str]:
     return {Label.VOLUME: volume_label(claim)}
 
 
-def _same_node(claim: str) -> Manifest:
-    """The first such pod goes anywhere: the scheduler lets a pod that matches its own term start the group."""
-    return {"labelSelector": {"matchLabels": sharing_labels(claim)}, "topologyKey": "kubernetes.io/hostname"}
+def _same_node(claims: Sequence[str]) -> Manifest:
+    """The first such pod goes anywhere: the scheduler lets a pod that matches its own term start the group.
+
+    With several claims the term is met beside any of their pods, for no node could hold claims of two.
+    """
+    selector: Manifest = {"matchLabels": sharing_labels(claims[0])}
+    if len(claims) > 1:
+        hashes = [volume_label(claim) for claim in claims]
+        selector = {"matchExpressions": [{"key": Label.VOLUME, "operator": "In", "values": hashes}]}
+    return {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
 
 
 def _container(container: Container, image: Image, settings: PodSettings) -> Manifest:

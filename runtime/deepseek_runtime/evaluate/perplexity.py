@@ -39,19 +39,27 @@ class Document:
 def run(job: EvaluateJob, reporter: Reporter) -> JobResult:
     """Measure a verified model and seal the scores."""
     directory = Path(job.input)
-    config = load_config(directory)
-    if job.context_length > config.max_position_embeddings:
-        raise ConfigurationError(
-            "ContextTooLong",
-            f"evaluation.contextLength is {job.context_length}; the model has {config.max_position_embeddings}.",
-        )
+    check_context(directory, job.context_length)
     documents = read_documents(load_tokenizer(directory), text.files(job.text), job.max_tokens)
-    model = load_model(directory, None if torch.cuda.is_available() else torch.float32)
-    if torch.cuda.is_available():
-        torch.nn.Module.cuda(model)
+    model = load(directory)
     scores = measure(model, documents, job.context_length, reporter)
     result = JobResult(kind=job.kind, identity=job.identity, outcome="succeeded", scores=scores)
     return seal.seal(place(job), job.identity, result)
+
+
+def check_context(directory: Path, length: int, field: str = "contextLength") -> None:
+    """Errors: ConfigurationError `ContextTooLong` where the model's positions do not reach so far."""
+    longest: int = load_config(directory).max_position_embeddings
+    if length > longest:
+        raise ConfigurationError("ContextTooLong", f"evaluation.{field} is {length}; the model has {longest}.")
+
+
+def load(directory: Path) -> PreTrainedModel:
+    """The model where it is measured: on the GPU as it is stored, else on the CPU in float32."""
+    model = load_model(directory, None if torch.cuda.is_available() else torch.float32)
+    if torch.cuda.is_available():
+        torch.nn.Module.cuda(model)
+    return model
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
@@ -88,11 +96,9 @@ def read_documents(tokenizer: Tokenizer, files: Sequence[Path], max_tokens: int 
 def measure(model: PreTrainedModel, documents: Sequence[Document], context_length: int, reporter: Reporter) -> Scores:
     """Perplexity over the documents; losses are summed in float64, in one order, so the result is repeatable."""
     began = time.monotonic()
-    bos: int = model.config.bos_token_id
     total = sum(len(document.tokens) for document in documents)
     nats, done = 0.0, 0
-    every = (window for document in documents for window in windows(document.tokens, bos, context_length))
-    for batch in _batches(every, max(1, BATCH_TOKENS // context_length)):
+    for batch in batches(model, documents, context_length):
         nats += _loss(model, batch)
         done += sum(window.scored for window in batch)
         speed = done / max(time.monotonic() - began, 1e-9)
@@ -109,14 +115,17 @@ def measure(model: PreTrainedModel, documents: Sequence[Document], context_lengt
     )
 
 
-def _batches(every: Iterator[Window], size: int) -> Iterator[list[Window]]:
-    while batch := list(islice(every, size)):
+def batches(model: PreTrainedModel, documents: Sequence[Document], context_length: int) -> Iterator[list[Window]]:
+    """The windows of all documents, as many at once as BATCH_TOKENS allows."""
+    bos: int = model.config.bos_token_id
+    every = (window for document in documents for window in windows(document.tokens, bos, context_length))
+    while batch := list(islice(every, max(1, BATCH_TOKENS // context_length))):
         yield batch
 
 
 @torch.inference_mode()
-def _loss(model: PreTrainedModel, batch: Sequence[Window]) -> float:
-    """Negative log-likelihood of the batch's scored tokens in nats.
+def last_states(model: PreTrainedModel, batch: Sequence[Window]) -> torch.Tensor:
+    """What the output layer sees at the batch's scored positions: (scored, hidden), in the model's dtype.
 
     Shorter windows are padded at their end, where a causal model's earlier predictions cannot see it.
     """
@@ -124,7 +133,13 @@ def _loss(model: PreTrainedModel, batch: Sequence[Window]) -> float:
     rows = [[*window.tokens, *[0] * (longest - len(window.tokens))] for window in batch]
     tokens = torch.tensor(rows, device=model.device)
     hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state
-    states = torch.cat([hidden[row, window.first : len(window.tokens)] for row, window in enumerate(batch)])
+    return torch.cat([hidden[row, window.first : len(window.tokens)] for row, window in enumerate(batch)])
+
+
+@torch.inference_mode()
+def _loss(model: PreTrainedModel, batch: Sequence[Window]) -> float:
+    """Negative log-likelihood of the batch's scored tokens in nats."""
+    states = last_states(model, batch)
     targets = torch.tensor([target for window in batch for target in window.targets[window.first :]]).to(model.device)
     rows_at_once = max(1, LOGITS // model.config.vocab_size)
     loss = torch.zeros((), dtype=torch.float64, device=model.device)

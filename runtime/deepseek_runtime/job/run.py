@@ -21,7 +21,7 @@ from deepseek_runtime.job.status_server import StatusServer
 from deepseek_runtime.weights import manifest, seal
 from deepseek_runtime.wire.base import VERSION, WireModel
 from deepseek_runtime.wire.exit_codes import ExitCode
-from deepseek_runtime.wire.job import JOB, EvaluateJob, Job, QuantizeJob, TrainJob
+from deepseek_runtime.wire.job import JOB, CompareJob, EvaluateJob, Job, QuantizeJob, TrainJob
 from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT, STATUS_PORT, TERMINATION_LOG
 from deepseek_runtime.wire.result import JobResult, encode
 
@@ -37,6 +37,7 @@ WORKS = {
     "publish": "deepseek_runtime.models.publish",
     "quantize": "deepseek_runtime.quantize.int8",
     "evaluate": "deepseek_runtime.evaluate.perplexity",
+    "compare": "deepseek_runtime.evaluate.comparison",
     "train": "deepseek_runtime.train.stage",
 }
 """The module whose `run(job, reporter)` does the work and seals it.
@@ -84,11 +85,7 @@ def run(job: Job, *, port: int = STATUS_PORT) -> tuple[JobResult, ExitCode]:
         with StatusServer(job.identity, job.credential, port) as status, _writing(job, directory):
             result = seal.sealed(directory, job.identity)
             if result is None:
-                if isinstance(
-                    job, QuantizeJob | EvaluateJob | TrainJob
-                ):  # a PublishJob's input is hashed as it is copied
-                    manifest.verify(Path(job.input), job.input_digest, status)
-                for path, digest in job.datasets.items() if isinstance(job, TrainJob) else ():
+                for path, digest in _promised(job).items():
                     manifest.verify(Path(path), digest, status)
                 work: Work = import_module(WORKS[job.kind]).run
                 result = work(job, status)
@@ -108,6 +105,19 @@ def run(job: Job, *, port: int = STATUS_PORT) -> tuple[JobResult, ExitCode]:
         )
         return result, failure.code
     return result, ExitCode.DONE
+
+
+def _promised(job: Job) -> dict[str, str]:
+    """What the Job reads, with the digest of each; the input of a PublishJob is hashed as it is copied."""
+    match job:
+        case CompareJob():
+            return {job.input: job.input_digest, job.base: job.base_digest}
+        case TrainJob():
+            return {job.input: job.input_digest, **job.datasets}
+        case QuantizeJob() | EvaluateJob():
+            return {job.input: job.input_digest}
+        case _:
+            return {}
 
 
 def _writing(job: Job, directory: Path) -> AbstractContextManager[None]:

@@ -13,10 +13,10 @@ OWNER = "local"
 
 
 def complete(text: str) -> str:
-    """A Job's document with `owner`, `inputDigest` and `identity` filled in where they are missing.
+    """A Job's document with `owner`, `inputDigest`, `baseDigest` and `identity` filled in where they are missing.
 
     The identity is a digest of everything but `output`, so that the same document finds its sealed result again.
-    Without `inputDigest` the input is what its own manifest says. Errors: ConfigurationError, DataError.
+    Without a digest the input is what its own manifest says. Errors: ConfigurationError, DataError.
     """
     try:
         job = json.loads(text)
@@ -25,12 +25,14 @@ def complete(text: str) -> str:
     if not isinstance(job, dict):
         raise ConfigurationError("InvalidConfig", "The Job's document is not a JSON object.")
     job.setdefault("owner", OWNER)
-    if "input" in job and "inputDigest" not in job:
-        job["inputDigest"] = manifest.read(Path(str(job["input"]))).digest
+    for directory, known in (("input", "inputDigest"), ("base", "baseDigest")):
+        if directory in job and known not in job:
+            job[known] = manifest.read(Path(str(job[directory]))).digest
     job.setdefault("identity", _identity(job))
     return json.dumps(job)
 
 
 def _identity(job: dict[str, Any]) -> str:
-    inputs = {name: value for name, value in job.items() if name not in ("output", "owner", "input", "credential")}
+    places = ("output", "owner", "input", "base", "credential")
+    inputs = {name: value for name, value in job.items() if name not in places}
     return digest({"algorithm": ALGORITHMS.get(str(job.get("kind"))), **inputs})

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from deepseek_runtime.wire.base import VERSION, WireModel
-from deepseek_runtime.wire.paths import DATA, INPUT, OUTPUT
+from deepseek_runtime.wire.paths import BASE, DATA, INPUT, OUTPUT
 
 ALGORITHMS: dict[str, int] = {
     "build": 2,
@@ -15,6 +15,7 @@ ALGORITHMS: dict[str, int] = {
     "publish": 1,
     "quantize": 1,
     "evaluate": 1,
+    "compare": 1,
     "train": 1,
 }
 """Raised by hand when the same recipe would give other bytes: part of the identity of work, unlike the image."""
@@ -115,6 +116,19 @@ class EvaluateJob(_Job):
     max_tokens: int | None = None
 
 
+class CompareJob(_Job):
+    """Measure how far a variant's predictions are from its base's; the result lies beside that of the evaluation."""
+
+    kind: Literal["compare"] = "compare"
+    input: str = INPUT
+    input_digest: str
+    base: str = BASE
+    base_digest: str
+    text: tuple[str, ...]
+    context_length: int
+    max_tokens: int | None = None
+
+
 class Hyperparameters(WireModel):
     """AdamW with linear warm-up and cosine decay; see the TrainingRun's reference for each."""
 
@@ -155,8 +169,10 @@ class TrainJob(_Job):
     keep_checkpoints: int = 2
 
 
+Measurement = EvaluateJob | CompareJob
+"""Jobs whose results lie beside the artifact, in `output/<identity>/`."""
 Job = Annotated[
-    BuildJob | FetchJob | DatasetJob | ImportJob | PublishJob | QuantizeJob | EvaluateJob | TrainJob,
+    BuildJob | FetchJob | DatasetJob | ImportJob | PublishJob | QuantizeJob | Measurement | TrainJob,
     Field(discriminator="kind"),
 ]
 JOB: TypeAdapter[Job] = TypeAdapter(Job)

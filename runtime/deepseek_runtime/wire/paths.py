@@ -7,6 +7,7 @@ artifact volumes.
 
 OUTPUT = "/output"  # the volume that the Job writes: an artifact volume, or a run's volume
 INPUT = "/input"  # a sealed model, read-only
+BASE = "/base"  # the sealed base that a variant is compared with, read-only
 DATA = "/data"  # /data/<index>: one mount for each data source, read-only
 MODEL = "/model"  # the sealed model that an engine serves, read-only
 TOKEN = "/token"  # noqa: S105 the Secret that a fetch authenticates with: a directory that no other pod has

@@ -57,6 +57,15 @@ class Scores(WireModel):
     seconds: float
 
 
+class Comparison(WireModel):
+    """A variant's predictions beside its base's, over all tokens of the text."""
+
+    kl_divergence: float  # KL(base || variant), mean over tokens, in nats
+    top1_agreement: float  # share of tokens for which both find the same token the likeliest
+    tokens: int
+    seconds: float
+
+
 class Training(WireModel):
     """How a stage ended."""
 
@@ -100,6 +109,7 @@ class JobResult(WireModel):
     dataset: Dataset | None = None
     quantization: Quantization | None = None
     scores: Scores | None = None
+    comparison: Comparison | None = None
     training: Training | None = None
     fetched: Fetched | None = None
     image: str | None = None

@@ -46,11 +46,11 @@ class Builder:
         at[last] = value
         return self
 
-    def variant(self, name: str, *, gate: float | None = None, **quantization: Any) -> "Builder":
-        """One int8 variant more; `gate`: how much higher its perplexity may be."""
+    def variant(self, name: str, *, gate: float | dict[str, Any] | None = None, **quantization: Any) -> "Builder":
+        """One int8 variant more; `gate`: how much higher its perplexity may be, or all of the gate."""
         made: dict[str, Any] = {"name": name, "quantization": {"scheme": "int8", **quantization}}
         if gate is not None:
-            made["gate"] = {"maxPerplexityIncrease": gate}
+            made["gate"] = gate if isinstance(gate, dict) else {"maxPerplexityIncrease": gate}
         self.spec.setdefault("variants", []).append(made)
         return self
 

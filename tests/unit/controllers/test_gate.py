@@ -17,7 +17,7 @@ from tests.unit.controllers.world import World
 SEED, CHAT = Ref(MODEL, NAMESPACE, "seed"), Ref(SERVICE, NAMESPACE, "chat")
 
 
-def gated(limit: float | None, **config: Any) -> Builder:
+def gated(limit: float | dict[str, Any] | None, **config: Any) -> Builder:
     return scratch(**config).variant("int8", gate=limit).evaluated()
 
 
@@ -55,7 +55,9 @@ def test_the_increase_is_a_share_of_the_base(
     base: float, made: float, limit: float, phase: str, increase: float
 ) -> None:
     world = measuring(base, made).apply(gated(limit), service(variant="int8")).settle()
-    assert int8(world)["gate"] == {"phase": phase, "perplexityIncrease": increase, "limit": limit}
+    gate = {key: value for key, value in int8(world)["gate"].items() if key != "missed"}
+    assert gate == {"phase": phase, "perplexityIncrease": increase, "limit": limit}
+    assert ("missed" in int8(world)["gate"]) == (phase == "Blocked")
     assert (served(world) is not None) == (phase == "Passed")
     assert world.condition(MODEL, "seed", "GatesPassed")[0] == str(phase == "Passed")  # type: ignore[index]
 
@@ -154,6 +156,101 @@ def test_another_text_is_measured_before_the_gate_opens_again() -> None:
     assert world.of_kind("Deployment") == []
     world.settle()
     assert int8(world)["gate"]["phase"] == "Pending"
+
+
+@pytest.mark.parametrize(
+    ("gate", "phase", "missed"),
+    [
+        ({"maxKlDivergence": 0.01}, "Passed", []),
+        ({"maxKlDivergence": 0.005}, "Passed", []),
+        (
+            {"maxKlDivergence": 0.0049},
+            "Blocked",
+            ["its KL divergence from the base is 0.005 nats, 0.0001 more than the 0.0049 of gate.maxKlDivergence"],
+        ),
+        ({"minTop1Agreement": 0.975}, "Passed", []),
+        (
+            {"minTop1Agreement": 0.98, "action": "Warn"},
+            "Warned",
+            ["it agrees with the base on 97.50% of tokens, 0.50% less than the 98.00% of gate.minTop1Agreement"],
+        ),
+        (
+            {"maxPerplexityIncrease": 0.01, "maxKlDivergence": 0.001, "minTop1Agreement": 0.9},
+            "Blocked",
+            ["perplexity", "KL"],
+        ),
+        ({"maxPerplexityIncrease": 0.02, "maxKlDivergence": 0.01, "minTop1Agreement": 0.9}, "Passed", []),
+    ],
+)
+def test_every_limit_holds_by_itself_and_says_by_how_much_it_is_missed(
+    gate: dict[str, Any], phase: str, missed: list[str]
+) -> None:
+    world = measuring(20.0, 20.4)
+    world.comparisons["int8"] = (0.005, 0.975)
+    world.apply(gated(gate), service(variant="int8")).settle()
+    found = int8(world)["gate"]
+    assert found["phase"] == phase
+    assert len(found.get("missed", [])) == len(missed)
+    assert all(part in said for part, said in zip(missed, found.get("missed", []), strict=True))
+    assert (served(world) is not None) == (phase != "Blocked")
+    told = world.condition(MODEL, "seed", "GatesPassed")
+    assert told is not None
+    assert all(said in told[2] for said in found.get("missed", []))
+
+
+def test_a_gate_that_warns_serves_and_says_so() -> None:
+    world = measuring(20.0, 21.0)
+    gate = {"maxPerplexityIncrease": 0.02, "action": "Warn"}
+    world.apply(gated(gate), service(variant="int8")).settle()
+    assert int8(world)["gate"]["phase"] == "Warned"
+    assert served(world) == int8(world)["digest"]
+    found = world.condition(MODEL, "seed", "GatesPassed")
+    assert found is not None
+    assert found[:2] == ("True", "GateWarned")
+    assert "variant int8 misses its gate: its perplexity is 5.00% above" in found[2]
+    assert world.condition(MODEL, "seed", "Ready")[0] == "True"  # type: ignore[index]
+    computed = list(world.computed)
+    world.apply(gated({**gate, "action": "Block"})).settle()
+    assert world.status(MODEL, "seed")["phase"] == "Blocked"
+    assert world.computed == computed
+
+
+def test_a_gate_without_a_limit_lets_nothing_through() -> None:
+    """The API server refuses it; what it stored before it knew the rule is not taken for passed."""
+    world = measuring(20.0, 20.0).apply(gated({}), service(variant="int8")).settle()
+    assert served(world) is None
+    assert "has no limit" in world.condition(MODEL, "seed", "Ready")[2]  # type: ignore[index]
+
+
+def test_a_limit_that_is_added_computes_only_what_is_not_known() -> None:
+    world = measuring(20.0, 20.1).apply(gated(0.02), service(variant="int8")).settle()
+    before = list(world.computed)
+    world.held = {"compare"}
+    world.apply(gated({"maxPerplexityIncrease": 0.02, "maxKlDivergence": 0.01})).settle()
+    assert int8(world)["gate"]["phase"] == "Pending"
+    assert int8(world)["scores"]["perplexity"] == 20.1, "what is known stays shown"
+    assert served(world) == int8(world)["digest"], "what is served goes on"
+    assert "compare int8 is at work" in world.condition(MODEL, "seed", "Evaluated")[2]  # type: ignore[index]
+    world.held = set()
+    world.settle()
+    assert world.computed == [*before, "compare int8"]
+    assert int8(world)["scores"]["klDivergence"] == 0.001
+    world.apply(gated(0.02)).settle()
+    assert "klDivergence" not in int8(world)["scores"]
+    world.apply(gated({"minTop1Agreement": 0.98})).settle()
+    assert int8(world)["scores"]["top1Agreement"] == 0.99
+    assert world.computed == [*before, "compare int8"]
+
+
+def test_a_comparison_with_another_base_says_nothing() -> None:
+    gate = {"maxKlDivergence": 0.01}
+    world = measuring(20.0, 20.1).apply(gated(gate), service(variant="int8")).settle()
+    old = int8(world)
+    world.held = {"compare"}
+    world.apply(gated(gate, n_routed_experts=8)).settle()
+    assert int8(world)["digest"] != old["digest"]
+    assert int8(world)["gate"]["phase"] == "Pending"
+    assert served(world) == old["digest"]
 
 
 LIMITS = [None, 0.0, 0.01, 0.02, 0.05]

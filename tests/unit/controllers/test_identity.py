@@ -48,6 +48,10 @@ def evaluate(**changes: object) -> str:
     return identity.evaluate_identity(INPUT, EvaluationSpec.model_validate({"text": TEXT, **changes}))
 
 
+def compare(**changes: object) -> str:
+    return identity.compare_identity(INPUT, "cd" * 32, EvaluationSpec.model_validate({"text": TEXT, **changes}))
+
+
 def test_golden() -> None:
     assert {
         "build": build(),
@@ -58,6 +62,7 @@ def test_golden() -> None:
         "dataset": dataset(),
         "trainOnDataset": train_on("cd" * 32),
         "evaluate": evaluate(),
+        "compare": compare(),
         "train": train(),
         "sft": train(type="sft", until={"epochs": 3}),
     } == {
@@ -69,6 +74,7 @@ def test_golden() -> None:
         "dataset": "2f5d2912f8348e65e76354d4493bb5430b82a5fd1bfe072d2698b0d3f1082d6c",
         "trainOnDataset": "b4c0e3886a86b9c856e4d83519d0f14cc5e9fef0ccf5a3e98baa015f5b71884f",
         "evaluate": "6ba8eac1f258a1d73a9756730a3bf967f8f51680f6c6e4fc60b30baaf28e488b",
+        "compare": "36eba681fcdafe9d8b9bafbcc98ed7ea4bc9123d6b94b97fee9920359798d8a8",
         "train": "220aeb1704f71be6a8d33f5afafcb39c5ffe6c6d63ee57c921467833dfca4746",
         "sft": "f77017033258672707f7f5c1dbaf1e7056cd084c57c144258cce303de5b6351e",
     }
@@ -80,6 +86,8 @@ def test_a_default_that_is_written_out_is_the_same_work() -> None:
     assert train(hyperparameters={"learningRate": 3e-4, "batchSize": 8}) == train()
     assert quantize(ignore=[]) == quantize()
     assert evaluate(contextLength=256) == evaluate()
+    assert evaluate(compare=True) == evaluate(), "what is measured beside it changes nothing"
+    assert compare(contextLength=256, compare=True) == compare()
     assert fetch(revision="main", endpoint="https://huggingface.co/", include=[], exclude=[]) == fetch()
     assert fetch(tokenSecretRef={"name": "hub"}) == fetch()
 
@@ -96,6 +104,8 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
         train(), train(data=other), train(until={"steps": 401}), train(hyperparameters={"seed": 1}),
         train(type="sft"), train(type="sft", until={"epochs": 400}), train(type="sft", hyperparameters={"seed": 1}),
         quantize(), quantize(ignore=["*"]), evaluate(), evaluate(maxTokens=64), evaluate(text=other),
+        compare(), compare(maxTokens=64), compare(text=other),
+        identity.compare_identity(INPUT, "ef" * 32, EvaluationSpec.model_validate({"text": TEXT})),
         identity.publish_identity(INPUT), identity.publish_identity("cd" * 32),
         fetch(), fetch(repo="tiny/other"), fetch(revision="v2"), fetch(endpoint="https://mirror.example"),
         fetch(include=["*"]), fetch(exclude=["*"]), train_on("cd" * 32), train_on("ef" * 32),
@@ -110,7 +120,7 @@ def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
     """A field that is added to the API must be added to the table, or every identity would change."""
     default = hyperparameters(StageSpec.model_validate(STAGE)).model_dump(by_alias=True)
     assert default == identity.INTRODUCED["train"]
-    assert set(EvaluationSpec.model_fields) - {"text"} == {"context_length", "max_tokens"}
+    assert set(EvaluationSpec.model_fields) - {"text", "compare"} == {"context_length", "max_tokens"}
     assert set(QuantizationSpec.model_fields) == {"scheme", "ignore"}
     assert set(HuggingFaceSource.model_fields) - {"token_secret_ref"} == {"repo", *identity.INTRODUCED["fetch"]}
     assert set(HubDataset.model_fields) == set(HuggingFaceSource.model_fields)

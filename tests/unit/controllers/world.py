@@ -17,6 +17,7 @@ from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.job import (
     JOB,
     BuildJob,
+    CompareJob,
     DatasetJob,
     EvaluateJob,
     FetchJob,
@@ -30,6 +31,7 @@ from deepseek_runtime.wire.progress import Progress
 from deepseek_runtime.wire.result import (
     Architecture,
     Artifact,
+    Comparison,
     Dataset,
     Fetched,
     JobResult,
@@ -74,6 +76,8 @@ class World:
         """What is measured of the parts of models, where it is not 20.5."""
         self.measured: dict[str, float] = {}
         """What was measured, by digest: equal bytes predict equally well."""
+        self.comparisons: dict[str, tuple[float, float]] = {}
+        """KL divergence and top-1 agreement of variants, where they are not 0.001 and 0.99."""
         self.engines_start = True
         self._serial = 0
 
@@ -352,7 +356,13 @@ class World:
             perplexity = self.perplexities.get(job["metadata"]["labels"][Label.SUBJECT], 20.5)
             if isinstance(config, EvaluateJob):
                 perplexity = self.measured.setdefault(config.input_digest, perplexity)
-            self.sealed[key] = result_of(config, environment["DEEPSEEK_IMAGE"], perplexity)
+            sealed = result_of(config, environment["DEEPSEEK_IMAGE"], perplexity)
+            if isinstance(config, CompareJob):
+                assert _mounted(job, config.base)
+                kl, agreement = self.comparisons.get(job["metadata"]["labels"][Label.SUBJECT], (0.001, 0.99))
+                found = Comparison(kl_divergence=kl, top1_agreement=agreement, tokens=900, seconds=1.0)
+                sealed = sealed.model_copy(update={"comparison": found})
+            self.sealed[key] = sealed
         return self.sealed[key]
 
 
@@ -374,6 +384,8 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         return result.model_copy(
             update={"scores": Scores(perplexity=perplexity, bits_per_byte=1.5, tokens=900, bytes=4000, seconds=1.0)}
         )
+    if isinstance(config, CompareJob):
+        return result
     source = (
         config.identity
         if isinstance(config, BuildJob | FetchJob | ImportJob | TrainJob | QuantizeJob)

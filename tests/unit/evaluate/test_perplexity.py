@@ -8,19 +8,11 @@ import torch
 from deepseek_runtime.evaluate import perplexity
 from deepseek_runtime.evaluate.windows import windows
 from deepseek_runtime.job.errors import ConfigurationError
-from deepseek_runtime.models import scratch
 from deepseek_runtime.weights import manifest, seal
 from deepseek_runtime.weights.load import load_model
 from deepseek_runtime.wire.job import EvaluateJob
 
-from tests.unit.tiny import TEXT, Reports, build_job
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    scratch.run(build_job(directory), Reports())
-    return directory / "volume" / "artifact"
+from tests.unit.tiny import TEXT, Reports
 
 
 def _job(model: Path, output: Path, text: str, *, context: int = 32, max_tokens: int | None = None) -> EvaluateJob:

@@ -1,0 +1,141 @@
+"""What is measured of the base and of every variant, each measurement by work of its own.
+
+So one that is asked for later, by a new field or a gate, computes nothing that is known, and an older operator's seals
+keep their identities.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from deepseek_runtime.wire.result import JobResult
+
+from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, ScoresStatus
+from deepseek_operator.controllers.artifacts import Advance
+from deepseek_operator.controllers.attempts import Work, stand
+from deepseek_operator.controllers.decision import Observed
+from deepseek_operator.controllers.gate import compares
+from deepseek_operator.controllers.model_works import ModelWorks
+from deepseek_operator.controllers.origin import BASE
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One kind of measurement: where its identity is remembered, and how its figures get into the status."""
+
+    identity: str
+    remembered: Callable[[ArtifactStatus, ArtifactStatus], Fields | None]
+    """What an older status knows, for the artifact as it is so far; None where it knows nothing."""
+    found: Callable[[ArtifactStatus, JobResult], Fields | None]
+    """What a Job found; None where its result is of another kind."""
+
+
+def wanted(spec: DeepSeekModelSpec, name: str) -> tuple[str, ...]:
+    """The kinds of measurements of the base or a variant, in the order in which they are made."""
+    if spec.evaluation is None:
+        return ()
+    return ("evaluate", *(("compare",) if compared(spec, name) else ()))
+
+
+def compared(spec: DeepSeekModelSpec, name: str) -> bool:
+    """Whether a variant is compared with the base: for all, or because its gate has a limit of the comparison."""
+    if spec.evaluation is None or name == BASE:
+        return False
+    gate = next((variant.gate for variant in spec.variants if variant.name == name), None)
+    return spec.evaluation.compare or (gate is not None and compares(gate))
+
+
+def measure(
+    works: ModelWorks,
+    sealed: Sequence[ArtifactStatus],
+    previous: Sequence[ArtifactStatus],
+    observed: Observed,
+    now: datetime,
+) -> tuple[Advance, ...]:
+    """Measure the sealed artifacts, the base first; what is remembered is taken over, the rest goes one by one."""
+    before = {artifact.name: artifact for artifact in previous}
+    latest = {artifact.name: unmeasured(artifact) for artifact in sealed}
+    advances: list[Advance] = []
+    for kind in KINDS:
+        for name in [name for name in latest if kind in wanted(works.spec, name)]:
+            work = _work(works, kind, latest[name], latest[BASE])
+            step = _remembered(KINDS[kind], work, latest[name], before.get(name))
+            if step is None and all(earlier.ready for earlier in advances if earlier.artifact.name == name):
+                step = _step(KINDS[kind], work, latest[name], observed, now)
+            if step is not None:
+                advances.append(step)
+                latest[name] = step.artifact
+    return tuple(advances)
+
+
+def unmeasured(artifact: ArtifactStatus) -> ArtifactStatus:
+    """An artifact of which nothing is known yet."""
+    return artifact.model_copy(update=dict.fromkeys(("scores", *(kind.identity for kind in KINDS.values()))))
+
+
+def _work(works: ModelWorks, kind: str, artifact: ArtifactStatus, base: ArtifactStatus) -> Work:
+    evaluation = works.spec.evaluation
+    assert evaluation is not None, "nothing is wanted without an evaluation"  # noqa: S101
+    if kind == "compare":
+        return works.compare(evaluation, artifact, base)
+    return works.evaluate(evaluation, artifact)
+
+
+def _remembered(
+    measurement: Measurement, work: Work, artifact: ArtifactStatus, old: ArtifactStatus | None
+) -> Advance | None:
+    if old is None or getattr(old, measurement.identity) != work.identity:
+        return None
+    known = measurement.remembered(artifact, old)
+    return Advance(work, _filled(measurement, work, artifact, known)) if known is not None else None
+
+
+def _step(measurement: Measurement, work: Work, artifact: ArtifactStatus, observed: Observed, now: datetime) -> Advance:
+    standing = stand(work, observed, now)
+    found = measurement.found(artifact, standing.result) if standing.result is not None else None
+    if found is not None:
+        artifact = _filled(measurement, work, artifact, found)
+    children = (standing.child,) if standing.child is not None else ()
+    return Advance(work, artifact, children, standing, standing.failure)
+
+
+def _filled(measurement: Measurement, work: Work, artifact: ArtifactStatus, figures: Fields) -> ArtifactStatus:
+    return artifact.model_copy(update={**figures, measurement.identity: work.identity})
+
+
+_COMPARED = ("kl_divergence", "top1_agreement")
+
+
+def _old_scores(artifact: ArtifactStatus, old: ArtifactStatus) -> Fields | None:
+    return {"scores": old.scores.model_copy(update=dict.fromkeys(_COMPARED))} if old.scores is not None else None
+
+
+def _new_scores(artifact: ArtifactStatus, result: JobResult) -> Fields | None:
+    scores = result.scores
+    if scores is None:
+        return None
+    shown = ScoresStatus(perplexity=scores.perplexity, bits_per_byte=scores.bits_per_byte, tokens=scores.tokens)
+    return {"scores": shown}
+
+
+def _old_comparison(artifact: ArtifactStatus, old: ArtifactStatus) -> Fields | None:
+    if artifact.scores is None or old.scores is None or old.scores.kl_divergence is None:
+        return None
+    figures = {field: getattr(old.scores, field) for field in _COMPARED}
+    return {"scores": artifact.scores.model_copy(update=figures)}
+
+
+def _new_comparison(artifact: ArtifactStatus, result: JobResult) -> Fields | None:
+    if artifact.scores is None or result.comparison is None:
+        return None
+    figures = {field: getattr(result.comparison, field) for field in _COMPARED}
+    return {"scores": artifact.scores.model_copy(update=figures)}
+
+
+KINDS: Mapping[str, Measurement] = {
+    "evaluate": Measurement("evaluation_identity", _old_scores, _new_scores),
+    "compare": Measurement("comparison_identity", _old_comparison, _new_comparison),
+}

@@ -1,0 +1,68 @@
+"""What is asked for is measured once, one after another, whatever else is asked for, lost or changed."""
+
+from typing import Any
+
+from deepseek_operator.api.names import MODEL, Label
+from deepseek_runtime.wire.paths import BASE
+
+from tests.unit.controllers.builders import scratch
+from tests.unit.controllers.world import World
+
+
+def artifacts(world: World) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in world.status(MODEL, "seed")["artifacts"]}
+
+
+def test_every_variant_is_compared_with_the_base_after_it_was_measured() -> None:
+    world = World()
+    world.comparisons = {"int8": (0.0012345678, 0.98765), "other": (0.5, 0.5)}
+    world.apply(
+        scratch().variant("int8").variant("other", ignore=["model.layers.0.*"]).evaluated(compare=True)
+    ).settle()
+    found = artifacts(world)
+    assert found["int8"]["scores"] == {
+        "perplexity": 20.5, "bitsPerByte": 1.5, "tokens": 900, "klDivergence": 0.001235, "top1Agreement": 0.9877,
+    }  # fmt: skip
+    assert found["other"]["scores"]["klDivergence"] == 0.5
+    assert "klDivergence" not in found["base"]["scores"]
+    assert world.computed[-2:] == ["compare int8", "compare other"]
+    assert world.condition(MODEL, "seed", "Evaluated")[0] == "True"  # type: ignore[index]
+    computed = list(world.computed)
+    world.forget()
+    world.settle()
+    assert artifacts(world) == found
+    assert world.computed == computed
+
+
+def test_the_comparison_reads_both_and_goes_where_either_is_read() -> None:
+    world = World().apply(scratch().variant("int8").evaluated(compare=True)).settle()
+    (job,) = world.jobs("compare")
+    pod = job["spec"]["template"]["spec"]
+    mounts = {mount["mountPath"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+    assert mounts[BASE]["readOnly"]
+    (term,) = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (expression,) = term["labelSelector"]["matchExpressions"]
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    reading = world.jobs("quantize")[0]["spec"]["template"]["metadata"]["labels"][Label.VOLUME]
+    assert expression == {"key": Label.VOLUME, "operator": "In", "values": [labels[Label.VOLUME], reading]}
+    shared = World().apply(
+        scratch().variant("int8").evaluated(compare=True).having("storage.accessModes", ["ReadWriteMany"])
+    )
+    assert "affinity" not in shared.settle().jobs("compare")[0]["spec"]["template"]["spec"]
+
+
+def test_a_comparison_that_is_asked_for_later_measures_nothing_else_again() -> None:
+    world = World().apply(scratch().variant("int8").evaluated()).settle()
+    before = list(world.computed)
+    assert before == ["build base", "quantize int8", "evaluate base", "evaluate int8"]
+    world.apply(scratch().variant("int8").evaluated(compare=True)).settle()
+    assert world.computed == [*before, "compare int8"]
+    world.apply(scratch().variant("int8").evaluated(compare=True, contextLength=64)).settle()
+    assert world.computed[len(before) + 1 :] == ["evaluate base", "evaluate int8", "compare int8"]
+
+
+def test_without_an_evaluation_nothing_is_shown() -> None:
+    world = World().apply(scratch().variant("int8").evaluated(compare=True)).settle()
+    world.apply(scratch().variant("int8")).settle()
+    for artifact in artifacts(world).values():
+        assert artifact.keys().isdisjoint({"scores", "evaluationIdentity", "comparisonIdentity"})
