@@ -256,6 +256,18 @@ class ArchitectureStatus(ApiModel):
     context_length: int = Field(description="Longest context in tokens.")
 
 
+class RoutingStatus(ApiModel):
+    """Which experts the text's tokens went to."""
+
+    layers: int = Field(description="Layers with routed experts.")
+    experts: int = Field(description="Routed experts in each.")
+    max_to_mean: Figure = Field(
+        description="Tokens of the busiest expert by the mean of its layer, where that is highest: 1 is perfect balance, the number of experts by those of a token the worst."
+    )
+    mean_max_to_mean: Figure = Field(description="The same, as the mean over the layers.")
+    dead_experts: int = Field(description="Experts of all layers that got no token of the text.")
+
+
 class ScoresStatus(ApiModel):
     """Measured on the evaluation's text."""
 
@@ -264,6 +276,10 @@ class ScoresStatus(ApiModel):
         description="Bits for each byte of text, to be compared across tokenizers and with compressors."
     )
     tokens: int = Field(description="Tokens scored.")
+    routing: RoutingStatus | None = Field(
+        default=None,
+        description="Of a mixture-of-experts model; that of the base is before, that of a variant after. The tokens of every expert are in evaluations/<evaluationIdentity>/routing.json on the artifact's volume. Evaluations of older versions have none.",
+    )
     kl_divergence: FineFigure | None = Field(
         default=None,
         description="Of a variant that is compared: KL(base || variant) in nats, mean over the tokens; 0 is the same.",

@@ -11,7 +11,7 @@ from typing import Any
 
 from deepseek_runtime.wire.result import JobResult
 
-from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, ScoresStatus
+from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, RoutingStatus, ScoresStatus
 from deepseek_operator.controllers.artifacts import Advance
 from deepseek_operator.controllers.attempts import Work, stand
 from deepseek_operator.controllers.decision import Observed
@@ -117,7 +117,12 @@ def _new_scores(artifact: ArtifactStatus, result: JobResult) -> Fields | None:
     scores = result.scores
     if scores is None:
         return None
-    shown = ScoresStatus(perplexity=scores.perplexity, bits_per_byte=scores.bits_per_byte, tokens=scores.tokens)
+    shown = ScoresStatus(
+        perplexity=scores.perplexity,
+        bits_per_byte=scores.bits_per_byte,
+        tokens=scores.tokens,
+        routing=RoutingStatus.model_validate(scores.routing.model_dump()) if scores.routing is not None else None,
+    )
     return {"scores": shown}
 
 

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from deepseek_runtime.evaluate import routing
 from deepseek_runtime.evaluate.windows import Window, windows
 from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.job.place import place
@@ -42,7 +43,11 @@ def run(job: EvaluateJob, reporter: Reporter) -> JobResult:
     check_context(directory, job.context_length)
     documents = read_documents(load_tokenizer(directory), text.files(job.text), job.max_tokens)
     model = load(directory)
-    scores = measure(model, documents, job.context_length, reporter)
+    meter = routing.RoutingMeter(model)
+    scores = measure(model, documents, job.context_length, reporter, meter)
+    if loads := meter.loads():
+        seal.attach(place(job), routing.FILE, routing.table(loads))
+        scores = scores.model_copy(update={"routing": routing.summary(loads)})
     result = JobResult(kind=job.kind, identity=job.identity, outcome="succeeded", scores=scores)
     return seal.seal(place(job), job.identity, result)
 
@@ -93,12 +98,20 @@ def read_documents(tokenizer: Tokenizer, files: Sequence[Path], max_tokens: int 
     return documents
 
 
-def measure(model: PreTrainedModel, documents: Sequence[Document], context_length: int, reporter: Reporter) -> Scores:
+def measure(
+    model: PreTrainedModel,
+    documents: Sequence[Document],
+    context_length: int,
+    reporter: Reporter,
+    meter: routing.RoutingMeter | None = None,
+) -> Scores:
     """Perplexity over the documents; losses are summed in float64, in one order, so the result is repeatable."""
     began = time.monotonic()
     total = sum(len(document.tokens) for document in documents)
     nats, done = 0.0, 0
     for batch in batches(model, documents, context_length):
+        if meter is not None:
+            meter.expect(batch)
         nats += _loss(model, batch)
         done += sum(window.scored for window in batch)
         speed = done / max(time.monotonic() - began, 1e-9)

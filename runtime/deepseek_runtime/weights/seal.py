@@ -38,6 +38,15 @@ def resume(output: Path, identity: str) -> Path:
     return kept
 
 
+def attach(output: Path, name: str, text: str) -> None:
+    """Make a file beside the result durable; written before `seal`, it counts once that has sealed the result."""
+    output.mkdir(parents=True, exist_ok=True)
+    temporary = output / f".{name}"
+    temporary.write_text(text, "utf-8")
+    _sync(temporary)
+    temporary.rename(output / name)
+
+
 def seal(output: Path, identity: str, result: JobResult) -> JobResult:
     """Make the partial artifact, if there is one, and the result durable; returns the result as it is sealed.
 

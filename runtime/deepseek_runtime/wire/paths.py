@@ -1,6 +1,7 @@
 """Where volumes are mounted in pods, and what lies where on them.
 
-An artifact volume holds `artifact/` (the model, sealed by `result.json` beside it) and `evaluations/<identity>/`.
+An artifact volume holds `artifact/` (the model, sealed by `result.json` beside it) and `evaluations/<identity>/`, in
+each a `result.json` and, of a mixture-of-experts model's evaluation, the whole table of its routing.
 A run's volume holds `checkpoints/<stage>/`, `stages/<stage>/` and `datasets/<identity>/`, the latter two laid out like
 artifact volumes.
 """

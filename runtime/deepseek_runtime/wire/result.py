@@ -47,6 +47,16 @@ class Quantization(WireModel):
     kept_modules: int
 
 
+class Routing(WireModel):
+    """Where a mixture-of-experts model sent the scored tokens; the whole table is `routing.json` beside the result."""
+
+    layers: int  # that have routed experts
+    experts: int  # in each
+    max_to_mean: float  # tokens of the busiest expert by the mean of its layer, in the layer where that is highest
+    mean_max_to_mean: float  # the same, as the mean over layers
+    dead_experts: int  # over all layers: that got no token
+
+
 class Scores(WireModel):
     """Perplexity for each token, and bits for each byte of the text, which no tokenizer can flatter."""
 
@@ -55,6 +65,7 @@ class Scores(WireModel):
     tokens: int
     bytes: int
     seconds: float
+    routing: Routing | None = None  # of a mixture-of-experts model; older runtimes sealed none
 
 
 class Comparison(WireModel):

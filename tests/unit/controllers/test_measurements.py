@@ -20,8 +20,11 @@ def test_every_variant_is_compared_with_the_base_after_it_was_measured() -> None
         scratch().variant("int8").variant("other", ignore=["model.layers.0.*"]).evaluated(compare=True)
     ).settle()
     found = artifacts(world)
+    routing = {"layers": 1, "experts": 4, "maxToMean": 1.25, "meanMaxToMean": 1.25, "deadExperts": 0}
+    assert found["base"]["scores"]["routing"] == routing
     assert found["int8"]["scores"] == {
-        "perplexity": 20.5, "bitsPerByte": 1.5, "tokens": 900, "klDivergence": 0.001235, "top1Agreement": 0.9877,
+        "routing": routing, "perplexity": 20.5, "bitsPerByte": 1.5, "tokens": 900,
+        "klDivergence": 0.001235, "top1Agreement": 0.9877,
     }  # fmt: skip
     assert found["other"]["scores"]["klDivergence"] == 0.5
     assert "klDivergence" not in found["base"]["scores"]

@@ -36,6 +36,7 @@ from deepseek_runtime.wire.result import (
     Fetched,
     JobResult,
     Quantization,
+    Routing,
     Scores,
     Training,
     encode,
@@ -382,7 +383,11 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         return result.model_copy(update={"dataset": text, "fetched": fetched})
     if isinstance(config, EvaluateJob):
         return result.model_copy(
-            update={"scores": Scores(perplexity=perplexity, bits_per_byte=1.5, tokens=900, bytes=4000, seconds=1.0)}
+            update={
+                "scores": Scores(
+                    perplexity=perplexity, bits_per_byte=1.5, tokens=900, bytes=4000, seconds=1.0, routing=ROUTING
+                )
+            }
         )
     if isinstance(config, CompareJob):
         return result
@@ -435,6 +440,7 @@ def conditions(status: Object) -> Iterator[tuple[str, str]]:
         yield condition["type"], condition["status"]
 
 
+ROUTING = Routing(layers=1, experts=4, max_to_mean=1.25, mean_max_to_mean=1.25, dead_experts=0)
 TINY_V3 = Architecture(
     name="DeepseekV3ForCausalLM",
     parameters=200_000,

@@ -77,7 +77,7 @@ def test_the_same_job_gives_the_same_numbers_and_its_result_is_found(model: Path
     assert first.scores.model_copy(update={"seconds": 0.0}) == second.scores.model_copy(update={"seconds": 0.0})
     place = tmp_path / "a" / first.identity
     assert seal.sealed(place, first.identity) == first.model_copy(update={"cached": True})
-    assert sorted(path.name for path in place.iterdir()) == ["result.json"]
+    assert sorted(path.name for path in place.iterdir()) == ["result.json", "routing.json"]
 
 
 def test_max_tokens_cuts_and_counts_the_bytes_of_those_tokens_alone(model: Path, tmp_path: Path) -> None:
