@@ -195,6 +195,14 @@ class VariantSpec(ApiModel):
     )
 
 
+class BenchmarkSpec(ApiModel):
+    """What the builtin engine is asked for: random prompts, all at once, answers of exactly this length."""
+
+    prompt_tokens: int = Field(default=128, ge=1, le=131072, description="Tokens of each prompt.")
+    output_tokens: int = Field(default=64, ge=2, le=131072, description="Tokens of each answer.")
+    concurrency: int = Field(default=1, ge=1, le=64, description="Requests at once.")
+
+
 class EvaluationSpec(ApiModel):
     """Perplexity of the base and of every variant on text that training has not seen."""
 
@@ -206,6 +214,10 @@ class EvaluationSpec(ApiModel):
     compare: bool = Field(
         default=False,
         description="Also how far every variant's predictions are from the base's: KL divergence and top-1 agreement, by a Job that reads both. A gate with maxKlDivergence or minTop1Agreement asks for it by itself.",
+    )
+    benchmark: BenchmarkSpec | None = Field(
+        default=None,
+        description="Speed and memory of the builtin engine with the base and with every variant, one after the other once all else is measured, in pods of spec.jobs. It is measured once: change a field to have it measured again.",
     )
 
 
@@ -290,6 +302,27 @@ class ScoresStatus(ApiModel):
     )
 
 
+class BenchmarkStatus(ApiModel):
+    """The builtin engine with this artifact, in a pod of spec.jobs."""
+
+    output_tokens_per_second: Figure = Field(
+        description="Of all answers together, the time of their prompts included; the median of three rounds."
+    )
+    slowest: Figure = Field(description="Of the rounds, in the same unit.")
+    fastest: Figure = Field(description="Of the rounds, in the same unit.")
+    time_to_first_token_ms: Figure = Field(description="From the request; the median of all requests.")
+    memory_bytes: int = Field(description="Most that was resident of the process: weights, cache, libraries.")
+    gpu_memory_bytes: int | None = Field(default=None, description="Most that was allocated on the GPU.")
+    prompt_tokens: int = Field(description="Of each request.")
+    output_tokens: int = Field(description="Of each request.")
+    concurrency: int = Field(description="Requests at once.")
+    processor: str = Field(description="The CPU's name, or the GPU's.")
+    threads: int = Field(description="Of the process.")
+    dtype: str = Field(description="That the engine computes in.")
+    torch: str = Field(description="Its version.")
+    image: str | None = Field(default=None, description="The engine's.")
+
+
 class QuantizationStatus(ApiModel):
     """What the quantization did."""
 
@@ -337,6 +370,11 @@ class ArtifactStatus(ApiModel):
     comparison_identity: str | None = Field(
         default=None, description="Of the comparison with the base that found klDivergence and top1Agreement."
     )
+    benchmark: BenchmarkStatus | None = Field(
+        default=None,
+        description="Speed and memory in the builtin engine, with the conditions they were measured under.",
+    )
+    benchmark_identity: str | None = Field(default=None, description="Of the benchmark that found them.")
     gate: GateStatus | None = Field(default=None, description="Whether a variant with a gate may be served.")
     image: str | None = Field(default=None, description="The image that made it: provenance, not identity.")
     seconds: Figure | None = Field(default=None, description="How long its Job took.")

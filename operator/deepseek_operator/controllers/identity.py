@@ -13,6 +13,7 @@ from deepseek_runtime.wire.job import ALGORITHMS
 
 from deepseek_operator.api.base import DataSource
 from deepseek_operator.api.deepseekmodel import (
+    BenchmarkSpec,
     EvaluationSpec,
     ExistingClaimSource,
     HuggingFaceSource,
@@ -31,6 +32,7 @@ INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "quantize": {"ignore": []},
     "evaluate": {"contextLength": 256, "maxTokens": None},
     "compare": {"contextLength": 256, "maxTokens": None},
+    "benchmark": {"promptTokens": 128, "outputTokens": 64, "concurrency": 1},
     "train": {
         "learningRate": 3e-4,
         "minLearningRateRatio": 0.1,
@@ -92,6 +94,18 @@ def evaluate_identity(input_digest: str, evaluation: EvaluationSpec) -> str:
     return _identity("evaluate", {"digest": input_digest, "text": _data(evaluation.text)}, recipe)
 
 
+def compare_identity(input_digest: str, base_digest: str, evaluation: EvaluationSpec) -> str:
+    """Of a comparison of a variant with its base: work of its own, so to ask for it measures nothing else again."""
+    recipe = {"contextLength": evaluation.context_length, "maxTokens": evaluation.max_tokens}
+    inputs = {"digest": input_digest, "base": base_digest, "text": _data(evaluation.text)}
+    return _identity("compare", inputs, recipe)
+
+
+def benchmark_identity(input_digest: str, benchmark: BenchmarkSpec) -> str:
+    """Of a benchmark. The machine is no part of it: it is among the conditions that are sealed with the figures."""
+    return _identity("benchmark", {"digest": input_digest}, benchmark.to_object())
+
+
 def train_identity(input_digest: str, stage: StageSpec, datasets: Mapping[str, str]) -> str:
     """Of one stage of a run. How many processes share the work is no part of it: they share the same batches.
 
@@ -104,13 +118,6 @@ def train_identity(input_digest: str, stage: StageSpec, datasets: Mapping[str, s
         for source in stage.data
     ]
     return _identity("train", {"digest": input_digest, "data": data}, recipe)
-
-
-def compare_identity(input_digest: str, base_digest: str, evaluation: EvaluationSpec) -> str:
-    """Of a comparison of a variant with its base: work of its own, so to ask for it measures nothing else again."""
-    recipe = {"contextLength": evaluation.context_length, "maxTokens": evaluation.max_tokens}
-    inputs = {"digest": input_digest, "base": base_digest, "text": _data(evaluation.text)}
-    return _identity("compare", inputs, recipe)
 
 
 def _data(sources: list[DataSource]) -> list[dict[str, Any]]:

@@ -11,7 +11,14 @@ from typing import Any
 
 from deepseek_runtime.wire.result import JobResult
 
-from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, RoutingStatus, ScoresStatus
+from deepseek_operator.api.deepseekmodel import (
+    ArtifactStatus,
+    BenchmarkSpec,
+    BenchmarkStatus,
+    DeepSeekModelSpec,
+    RoutingStatus,
+    ScoresStatus,
+)
 from deepseek_operator.controllers.artifacts import Advance
 from deepseek_operator.controllers.attempts import Work, stand
 from deepseek_operator.controllers.decision import Observed
@@ -37,7 +44,12 @@ def wanted(spec: DeepSeekModelSpec, name: str) -> tuple[str, ...]:
     """The kinds of measurements of the base or a variant, in the order in which they are made."""
     if spec.evaluation is None:
         return ()
-    return ("evaluate", *(("compare",) if compared(spec, name) else ()))
+    asked = {
+        "evaluate": True,
+        "compare": compared(spec, name),
+        "benchmark": spec.evaluation.benchmark is not None,
+    }
+    return tuple(kind for kind in KINDS if asked[kind])
 
 
 def compared(spec: DeepSeekModelSpec, name: str) -> bool:
@@ -54,8 +66,14 @@ def measure(
     previous: Sequence[ArtifactStatus],
     observed: Observed,
     now: datetime,
+    *,
+    quiet: bool,
 ) -> tuple[Advance, ...]:
-    """Measure the sealed artifacts, the base first; what is remembered is taken over, the rest goes one by one."""
+    """Measure the sealed artifacts, the base first; what is remembered is taken over.
+
+    The measurements of an artifact are made one after another; a benchmark, which others would disturb, when nothing
+    else is at work. `quiet`: no variant is being made.
+    """
     before = {artifact.name: artifact for artifact in previous}
     latest = {artifact.name: unmeasured(artifact) for artifact in sealed}
     advances: list[Advance] = []
@@ -63,7 +81,9 @@ def measure(
         for name in [name for name in latest if kind in wanted(works.spec, name)]:
             work = _work(works, kind, latest[name], latest[BASE])
             step = _remembered(KINDS[kind], work, latest[name], before.get(name))
-            if step is None and all(earlier.ready for earlier in advances if earlier.artifact.name == name):
+            alone = kind == "benchmark"
+            before_it = [earlier for earlier in advances if alone or earlier.artifact.name == name]
+            if step is None and all(earlier.ready for earlier in before_it) and (quiet or not alone):
                 step = _step(KINDS[kind], work, latest[name], observed, now)
             if step is not None:
                 advances.append(step)
@@ -73,12 +93,16 @@ def measure(
 
 def unmeasured(artifact: ArtifactStatus) -> ArtifactStatus:
     """An artifact of which nothing is known yet."""
-    return artifact.model_copy(update=dict.fromkeys(("scores", *(kind.identity for kind in KINDS.values()))))
+    return artifact.model_copy(
+        update=dict.fromkeys(("scores", "benchmark", *(kind.identity for kind in KINDS.values())))
+    )
 
 
 def _work(works: ModelWorks, kind: str, artifact: ArtifactStatus, base: ArtifactStatus) -> Work:
     evaluation = works.spec.evaluation
     assert evaluation is not None, "nothing is wanted without an evaluation"  # noqa: S101
+    if kind == "benchmark":
+        return works.benchmark(evaluation.benchmark or BenchmarkSpec(), artifact)
     if kind == "compare":
         return works.compare(evaluation, artifact, base)
     return works.evaluate(evaluation, artifact)
@@ -140,7 +164,18 @@ def _new_comparison(artifact: ArtifactStatus, result: JobResult) -> Fields | Non
     return {"scores": artifact.scores.model_copy(update=figures)}
 
 
+def _old_benchmark(artifact: ArtifactStatus, old: ArtifactStatus) -> Fields | None:
+    return {"benchmark": old.benchmark} if old.benchmark is not None else None
+
+
+def _new_benchmark(artifact: ArtifactStatus, result: JobResult) -> Fields | None:
+    if result.benchmark is None:
+        return None
+    return {"benchmark": BenchmarkStatus(**result.benchmark.model_dump(), image=result.image)}
+
+
 KINDS: Mapping[str, Measurement] = {
     "evaluate": Measurement("evaluation_identity", _old_scores, _new_scores),
     "compare": Measurement("comparison_identity", _old_comparison, _new_comparison),
+    "benchmark": Measurement("benchmark_identity", _old_benchmark, _new_benchmark),
 }

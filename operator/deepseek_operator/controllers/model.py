@@ -50,6 +50,7 @@ _DOING = {
     "quantize": Reason.QUANTIZING,
     "evaluate": Reason.EVALUATING,
     "compare": Reason.EVALUATING,
+    "benchmark": Reason.EVALUATING,
 }
 
 
@@ -148,7 +149,8 @@ def live(works: ModelWorks, previous: DeepSeekModelStatus, observed: Observed, n
         for variant in spec.variants
     )
     sealed = [part.artifact for part in (base, *variants) if part.ready]
-    scores = measurements.measure(works, sealed, previous.artifacts, observed, now)
+    quiet = len(sealed) == 1 + len(variants)
+    scores = measurements.measure(works, sealed, previous.artifacts, observed, now, quiet=quiet)
     return Life(found, base, variants, scores)
 
 

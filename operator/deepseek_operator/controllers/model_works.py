@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from deepseek_runtime.wire import paths
 from deepseek_runtime.wire.architecture import complete
 from deepseek_runtime.wire.job import (
+    BenchmarkJob,
     BuildJob,
     CompareJob,
     EvaluateJob,
@@ -20,6 +21,7 @@ from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, OUTPUT, TO
 
 from deepseek_operator.api.deepseekmodel import (
     ArtifactStatus,
+    BenchmarkSpec,
     DeepSeekModelSpec,
     EvaluationSpec,
     ExistingClaimSource,
@@ -29,7 +31,12 @@ from deepseek_operator.api.deepseekmodel import (
 )
 from deepseek_operator.controllers.attempts import Work
 from deepseek_operator.controllers.decision import Settings
-from deepseek_operator.controllers.identity import compare_identity, evaluate_identity, quantize_identity
+from deepseek_operator.controllers.identity import (
+    benchmark_identity,
+    compare_identity,
+    evaluate_identity,
+    quantize_identity,
+)
 from deepseek_operator.controllers.origin import BASE, Origin
 from deepseek_operator.desired.claim import artifact_claim_name
 from deepseek_operator.desired.job import job, job_container
@@ -127,6 +134,23 @@ class ModelWorks:
             *data_mounts(evaluation.text),
         )
         return self._work(artifact.name, config, mounts, reads=artifact.claim, beside=base.claim)
+
+    def benchmark(self, benchmark: BenchmarkSpec, artifact: ArtifactStatus) -> Work:
+        """Measure the builtin engine with a sealed base or variant."""
+        config = BenchmarkJob(
+            identity=benchmark_identity(artifact.digest or "", benchmark),
+            owner=self.owner.path,
+            credential=self._credential(),
+            input_digest=artifact.digest or "",
+            prompt_tokens=benchmark.prompt_tokens,
+            output_tokens=benchmark.output_tokens,
+            concurrency=benchmark.concurrency,
+        )
+        mounts = (
+            Mount(INPUT, claim=artifact.claim, sub_path=ARTIFACT),
+            Mount(OUTPUT, claim=artifact.claim, sub_path=EVALUATIONS, read_only=False),
+        )
+        return self._work(artifact.name, config, mounts, reads=artifact.claim)
 
     def _copy(self, config: Job, written: Mount, origin: Origin) -> Work:
         """Without its source the Job finds what is sealed, or says that nothing is."""

@@ -38,6 +38,7 @@ WORKS = {
     "quantize": "deepseek_runtime.quantize.int8",
     "evaluate": "deepseek_runtime.evaluate.perplexity",
     "compare": "deepseek_runtime.evaluate.comparison",
+    "benchmark": "deepseek_runtime.evaluate.benchmark",
     "train": "deepseek_runtime.train.stage",
 }
 """The module whose `run(job, reporter)` does the work and seals it.

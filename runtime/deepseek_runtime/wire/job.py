@@ -16,6 +16,7 @@ ALGORITHMS: dict[str, int] = {
     "quantize": 1,
     "evaluate": 1,
     "compare": 1,
+    "benchmark": 1,
     "train": 1,
 }
 """Raised by hand when the same recipe would give other bytes: part of the identity of work, unlike the image."""
@@ -129,6 +130,17 @@ class CompareJob(_Job):
     max_tokens: int | None = None
 
 
+class BenchmarkJob(_Job):
+    """Measure the builtin engine with a model: requests of random tokens, all at once."""
+
+    kind: Literal["benchmark"] = "benchmark"
+    input: str = INPUT
+    input_digest: str
+    prompt_tokens: int
+    output_tokens: int
+    concurrency: int = 1
+
+
 class Hyperparameters(WireModel):
     """AdamW with linear warm-up and cosine decay; see the TrainingRun's reference for each."""
 
@@ -169,7 +181,7 @@ class TrainJob(_Job):
     keep_checkpoints: int = 2
 
 
-Measurement = EvaluateJob | CompareJob
+Measurement = EvaluateJob | CompareJob | BenchmarkJob
 """Jobs whose results lie beside the artifact, in `output/<identity>/`."""
 Job = Annotated[
     BuildJob | FetchJob | DatasetJob | ImportJob | PublishJob | QuantizeJob | Measurement | TrainJob,

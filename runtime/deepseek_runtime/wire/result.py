@@ -77,6 +77,24 @@ class Comparison(WireModel):
     seconds: float
 
 
+class Benchmark(WireModel):
+    """The builtin engine with this model, and the conditions that it was measured under; figures are medians."""
+
+    output_tokens_per_second: float  # of all requests together, their prompts' time included
+    slowest: float  # round, in the same unit
+    fastest: float
+    time_to_first_token_ms: float
+    memory_bytes: int  # most that was resident of the process: weights, cache, libraries
+    gpu_memory_bytes: int | None = None
+    prompt_tokens: int
+    output_tokens: int
+    concurrency: int
+    processor: str
+    threads: int
+    dtype: str
+    torch: str  # its version
+
+
 class Training(WireModel):
     """How a stage ended."""
 
@@ -121,6 +139,7 @@ class JobResult(WireModel):
     quantization: Quantization | None = None
     scores: Scores | None = None
     comparison: Comparison | None = None
+    benchmark: Benchmark | None = None
     training: Training | None = None
     fetched: Fetched | None = None
     image: str | None = None

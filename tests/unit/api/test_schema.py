@@ -118,6 +118,7 @@ class TestResource:
 
 OPTIONAL = {
     ("DeepSeekModel", "spec.evaluation"),
+    ("DeepSeekModel", "spec.evaluation.benchmark"),
     ("DeepSeekModel", "spec.variants[].gate"),
     ("DeepSeekModel", "spec.source.huggingFace"),
     ("DeepSeekModel", "spec.source.huggingFace.tokenSecretRef"),

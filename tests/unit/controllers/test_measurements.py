@@ -69,3 +69,33 @@ def test_without_an_evaluation_nothing_is_shown() -> None:
     world.apply(scratch().variant("int8")).settle()
     for artifact in artifacts(world).values():
         assert artifact.keys().isdisjoint({"scores", "evaluationIdentity", "comparisonIdentity"})
+
+
+def test_benchmarks_run_one_after_the_other_when_all_else_is_done() -> None:
+    """Whatever runs beside them would be measured with them."""
+    world = World()
+    world.apply(scratch().variant("int8").evaluated(compare=True, benchmark={"concurrency": 4}))
+    for _ in range(60):
+        running = [job["metadata"]["labels"][Label.WORK] for job in world.of_kind("Job") if not job.get("status")]
+        assert "benchmark" not in running or running == ["benchmark"]
+        if not world.step():
+            break
+    assert world.computed[-3:] == ["compare int8", "benchmark base", "benchmark int8"]
+    for artifact in artifacts(world).values():
+        assert artifact["benchmark"]["outputTokensPerSecond"] == 40.0
+        assert artifact["benchmark"]["processor"] == "A CPU"
+        assert artifact["benchmark"]["image"] == "registry.example/runtime:1"
+
+
+def test_a_benchmark_outlives_another_text_and_a_lost_status() -> None:
+    world = World().apply(scratch().variant("int8").evaluated(benchmark={})).settle()
+    before = list(world.computed)
+    world.apply(scratch().variant("int8").evaluated(benchmark={}, contextLength=64)).settle()
+    assert world.computed == [*before, "evaluate base", "evaluate int8"]
+    assert artifacts(world)["int8"]["benchmark"]["threads"] == 2
+    computed = list(world.computed)
+    world.forget()
+    world.settle()
+    assert world.computed == computed
+    world.apply(scratch().variant("int8").evaluated(benchmark={"concurrency": 2}, contextLength=64)).settle()
+    assert world.computed == [*computed, "benchmark base", "benchmark int8"]

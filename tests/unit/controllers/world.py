@@ -16,6 +16,7 @@ from deepseek_operator.engine.difference import at
 from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.job import (
     JOB,
+    BenchmarkJob,
     BuildJob,
     CompareJob,
     DatasetJob,
@@ -31,6 +32,7 @@ from deepseek_runtime.wire.progress import Progress
 from deepseek_runtime.wire.result import (
     Architecture,
     Artifact,
+    Benchmark,
     Comparison,
     Dataset,
     Fetched,
@@ -391,6 +393,8 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         )
     if isinstance(config, CompareJob):
         return result
+    if isinstance(config, BenchmarkJob):
+        return result.model_copy(update={"benchmark": BENCHMARK})
     source = (
         config.identity
         if isinstance(config, BuildJob | FetchJob | ImportJob | TrainJob | QuantizeJob)
@@ -440,6 +444,20 @@ def conditions(status: Object) -> Iterator[tuple[str, str]]:
         yield condition["type"], condition["status"]
 
 
+BENCHMARK = Benchmark(
+    output_tokens_per_second=40.0,
+    slowest=39.0,
+    fastest=41.0,
+    time_to_first_token_ms=120.5,
+    memory_bytes=500_000_000,
+    prompt_tokens=128,
+    output_tokens=64,
+    concurrency=1,
+    processor="A CPU",
+    threads=2,
+    dtype="float32",
+    torch="2.13.0",
+)
 ROUTING = Routing(layers=1, experts=4, max_to_mean=1.25, mean_max_to_mean=1.25, dead_experts=0)
 TINY_V3 = Architecture(
     name="DeepseekV3ForCausalLM",
