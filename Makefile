@@ -70,6 +70,5 @@ test-faults: setup ## crashes, lost answers and stale views, seeded
 test-e2e: setup ## the journeys of the README on the local cluster with real pods
 	$(BIN)/pytest tests/e2e
 
-bench: setup ## figures of the operator's core; ONLY=name for one scenario, SCALE=0.1 for a smaller cluster
-	@$(LOCAL) build
+bench: setup ## figures of the operator's core and of the runtime; ONLY=name for one scenario, SCALE=0.1 for a smaller cluster
 	$(BIN)/python -m benchmarks $(ONLY) $(if $(SCALE),--scale $(SCALE))

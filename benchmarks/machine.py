@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("kopf", "aiohttp", "pydantic")
+_RUNTIME_PACKAGES = ("torch", "transformers", "safetensors")
 
 
 def confine(cores: int) -> None:
@@ -27,8 +28,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def versions(kube: Path) -> dict[str, str]:
-    """Of what takes part."""
+def versions(kube: Path | None = None) -> dict[str, str]:
+    """Of what takes part: with a cluster the operator's packages, without one the runtime's."""
+    if kube is None:
+        return {"python": platform.python_version(), **{name: version(name) for name in _RUNTIME_PACKAGES}}
     server = subprocess.run([kube, "kube-apiserver", "--version"], capture_output=True, text=True, check=True)
     packages = {name: version(name) for name in _PACKAGES}
     return {"kubernetes": server.stdout.split()[-1], "python": platform.python_version(), **packages}
