@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.models.families import CLASSES
+from deepseek_runtime.models.router import install
 from deepseek_runtime.quantize import packed
 from deepseek_runtime.weights import safety
 
@@ -109,6 +110,7 @@ def load_model(directory: str | Path, dtype: torch.dtype | None = None) -> PreTr
                 f"The weights in {directory} do not fit its config.json: {what.replace('_', ' ')} {names}. "
                 "Put together the files of one model.",
             )
+    install(model)
     model.train(False)
     return model
 
