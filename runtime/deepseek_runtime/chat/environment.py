@@ -25,8 +25,30 @@ class RefusedError(Exception):
     """The template's own refusal: `raise_exception`."""
 
 
+class TooLongError(TemplateError):
+    """The template writes without end."""
+
+
 class _Generator(CodeGenerator):
-    """Writes every string of the template's source as one whose origin is the template."""
+    """Writes every string of the template's source as one whose origin is the template.
+
+    A template that names Python's internals is refused as a whole, whether or not its messages would lead there.
+    """
+
+    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802 Jinja's name
+        _check_internals(node.attr)
+        super().visit_Getattr(node, frame)
+
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802 Jinja's name
+        if isinstance(node.arg, nodes.Const):
+            _check_internals(node.arg.value)
+        super().visit_Getitem(node, frame)
+
+    def visit_Filter(self, node: nodes.Filter, frame: Frame) -> None:  # noqa: N802 Jinja's name
+        for argument in (*node.args, *(keyword.value for keyword in node.kwargs)):
+            if isinstance(argument, nodes.Const):
+                _check_internals(argument.value)
+        super().visit_Filter(node, frame)
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802 Jinja's name
         value = node.as_const(frame.eval_ctx)
@@ -44,6 +66,11 @@ class _Generator(CodeGenerator):
 
     def _output_const_repr(self, group: Iterable[Any]) -> str:
         return _own("".join(map(str, group)))
+
+
+def _check_internals(name: object) -> None:
+    if isinstance(name, str) and any(part.startswith("__") for part in name.split(".")):
+        raise SecurityError(f"it reaches for {name!r}, a name of Python's internals")
 
 
 def _own(text: str) -> str:
@@ -147,7 +174,7 @@ class CompiledTemplate:
         self._special = {name: Sourced(token, TEMPLATE) for name, token in special.items()}
 
     def render(self, messages: list[dict[str, str]], add_generation_prompt: bool, longest: int) -> tuple[str, bytes]:
-        """Text and origins. Errors: RefusedError, TemplateError, and whatever else a template can provoke."""
+        """Text and origins. Errors: RefusedError, TooLongError, TemplateError, and what else a template can provoke."""
         pieces, length = [], 0
         for piece in self._template.generate(
             **self._special,
@@ -158,7 +185,7 @@ class CompiledTemplate:
         ):
             length += len(piece)
             if length > longest:
-                raise TemplateError(f"it writes more than {longest} characters")
+                raise TooLongError(f"it writes more than {longest} characters")
             pieces.append(piece)
         text = joined(pieces)
         return plain(text), origins(text)

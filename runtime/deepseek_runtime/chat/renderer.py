@@ -44,7 +44,14 @@ class TemplateRefusedError(Exception):
 
 
 class TemplateFailedError(Exception):
-    """The template is broken, does not fit these messages, or took more than its limits."""
+    """The template is broken, does not fit these messages, or took more than its limits.
+
+    `unsafe`: it did what no template for conversations does.
+    """
+
+    def __init__(self, message: str, *, unsafe: bool = False) -> None:
+        super().__init__(message)
+        self.unsafe = unsafe
 
 
 class Renderer:
@@ -56,7 +63,7 @@ class Renderer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
-        self._broken: str | None = None
+        self._broken: TemplateFailedError | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -86,13 +93,13 @@ class Renderer:
         with self._lock:
             try:
                 if self._broken is not None:
-                    raise TemplateFailedError(self._broken)
+                    raise TemplateFailedError(str(self._broken), unsafe=self._broken.unsafe)
                 connection = self._connection or self._start()
                 self._ask(connection, request)
                 text = frames.receive(connection, 4 * self.limits.characters, self.limits.patience)
                 origins = frames.receive(connection, self.limits.characters, self.limits.patience)
             except (OSError, EOFError, ValueError) as error:
-                raise TemplateFailedError(self._bury(error)) from error
+                raise self._bury(error) from error
         return Rendered(text.decode(), origins)
 
     def _start(self) -> socket.socket:
@@ -115,7 +122,7 @@ class Renderer:
         try:
             self._ask(ours, start)
         except TemplateFailedError as error:  # it cannot be compiled, and never will
-            self._broken = str(error)
+            self._broken = error
             self._end()
             raise
         return ours
@@ -127,10 +134,10 @@ class Renderer:
         if "refused" in answer:
             raise TemplateRefusedError(answer["refused"])
         if "failed" in answer:
-            raise TemplateFailedError(answer["failed"])
+            raise TemplateFailedError(answer["failed"], unsafe=answer.get("unsafe", False))
 
-    def _bury(self, error: Exception) -> str:
-        """End the process that broke off; why it did, in words."""
+    def _bury(self, error: Exception) -> TemplateFailedError:
+        """End the process that broke off; why it did."""
         process = self._process
         if isinstance(error, EOFError | ConnectionError) and process is not None:
             with suppress(subprocess.TimeoutExpired):
@@ -138,10 +145,11 @@ class Renderer:
         code = None if process is None else process.poll()
         self._end()
         if code == -signal.SIGPROF:
-            return f"it takes more than {self.limits.cpu_seconds:g} s of processor time"
+            message = f"it takes more than {self.limits.cpu_seconds:g} s of processor time"
+            return TemplateFailedError(message, unsafe=True)
         if code is None:
-            return f"it gives no answer ({type(error).__name__})"
-        return f"its process ended with status {code}"
+            return TemplateFailedError(f"it gives no answer ({type(error).__name__})")
+        return TemplateFailedError(f"its process ended with status {code}", unsafe=True)
 
     def _end(self) -> None:
         if self._connection is not None:

@@ -13,15 +13,18 @@ from functools import partial
 from typing import TypeVar
 
 import orjson
-from jinja2.exceptions import TemplateSyntaxError, UndefinedError
+from jinja2.exceptions import SecurityError, TemplateSyntaxError, UndefinedError
 
 from deepseek_runtime.chat import frames
-from deepseek_runtime.chat.environment import CompiledTemplate, RefusedError
+from deepseek_runtime.chat.environment import CompiledTemplate, RefusedError, TooLongError
 
 T = TypeVar("T")
 
 LONGEST_MESSAGE = 1000
 """Characters of an error that go on."""
+
+UNSAFE = (SecurityError, MemoryError, RecursionError, OverflowError, TooLongError)
+"""What no template for conversations provokes."""
 
 _LONGEST_REQUEST = 1 << 30  # the other side is the engine
 
@@ -53,7 +56,7 @@ def _render(
     return text.encode(), origins
 
 
-def _bounded(seconds: float, work: Callable[[], T]) -> tuple[T | None, dict[str, str]]:
+def _bounded(seconds: float, work: Callable[[], T]) -> tuple[T | None, dict[str, str | bool]]:
     """What the work gives, and the answer's first frame; SIGPROF ends the process after so much processor time."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
@@ -63,9 +66,10 @@ def _bounded(seconds: float, work: Callable[[], T]) -> tuple[T | None, dict[str,
     except TemplateSyntaxError as error:
         return None, {"failed": f"line {error.lineno}: {error.message}"[:LONGEST_MESSAGE]}
     except MemoryError:
-        return None, {"failed": "it needs too much memory"}
+        return None, {"failed": "it needs too much memory", "unsafe": True}
     except Exception as error:  # noqa: BLE001 a template can provoke any
-        return None, {"failed": f"{type(error).__name__}: {error}"[:LONGEST_MESSAGE]}
+        failed = f"{type(error).__name__}: {error}"[:LONGEST_MESSAGE]
+        return None, {"failed": failed, "unsafe": isinstance(error, UNSAFE)}
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 

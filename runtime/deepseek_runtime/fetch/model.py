@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from deepseek_runtime.fetch import support
+from deepseek_runtime.fetch import admission, support
 from deepseek_runtime.fetch.download import Download
 from deepseek_runtime.fetch.hub import Hub, HubFile
 from deepseek_runtime.fetch.ledger import CHUNK, Ledger, Plan
@@ -16,6 +16,7 @@ from deepseek_runtime.fetch.troubles import Patience, Retries, TransientError
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
+from deepseek_runtime.signing import verification
 from deepseek_runtime.weights import facts, manifest, safety, seal, shapes
 from deepseek_runtime.wire.job import DatasetJob, FetchJob
 from deepseek_runtime.wire.progress import Trouble
@@ -48,7 +49,7 @@ def run(job: FetchJob, reporter: Reporter, patience: Patience = PATIENCE) -> Job
         small = [file for file in plan.files if not file.path.endswith(".safetensors")]
         check_space(job, small, ledger)
         hashes = Download(hub, plan, ledger, transport, patience).run(small, reporter)
-        support.check(ledger.files)
+        admission.check(ledger.files, job.allow)
         selection = Selection(plan.files, plan.left_out)
         if not job.include:
             selection = trim(selection, support.shards(ledger.files))
@@ -56,12 +57,14 @@ def run(job: FetchJob, reporter: Reporter, patience: Patience = PATIENCE) -> Job
         hashes |= Download(hub, plan, ledger, transport, patience).run(selection.files, reporter)
         written = manifest.record(ledger.files, hashes)
         shapes.check(ledger.files, safety.check(ledger.files))
+        verified = verification.check(ledger.files, written, job.verification) if job.verification else None
         result = JobResult(
             kind=job.kind,
             identity=job.identity,
             outcome="succeeded",
             artifact=facts.artifact(ledger.files, written),
             fetched=told(plan.commit, selection),
+            verification=verified,
         )
         sealed = seal.seal(place(job), job.identity, result)
         ledger.remove()

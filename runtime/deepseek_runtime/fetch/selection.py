@@ -11,8 +11,11 @@ from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.weights.safety import CONFIG, INDEX, PICKLES, SINGLE
 from deepseek_runtime.wire.paths import MANIFEST_FILE
 
-NEEDED = ("*.safetensors", "*.json", "tokenizer.model", "*.tiktoken", "merges.txt", "vocab.txt", "*.jinja")
-"""Patterns of what is fetched where `include` is absent, for files that lie in no folder."""
+NEEDED = ("*.safetensors", "*.json", "tokenizer.model", "*.tiktoken", "merges.txt", "vocab.txt", "*.jinja", "*.sig")
+"""Patterns of what is fetched where `include` is absent, for files that lie in no folder.
+
+Signatures are, whether one is asked for or not: it may be later.
+"""
 
 CODE = frozenset(
     {".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".ps1", ".js", ".jar", ".wasm"}
@@ -34,7 +37,7 @@ def select(files: Sequence[HubFile], include: Sequence[str], exclude: Sequence[s
     Errors: ConfigurationError `UnsafeModel` for a pickle or code that `include` asks for, `UnsafeName`; DataError
     `MissingFile` where there are no safetensors or no config.json.
     """
-    chosen = [file for file in files if _wanted(file.path, include) and not _matches(file.path, exclude)]
+    chosen = [file for file in files if wanted(file.path, include, exclude)]
     check_names(chosen)
     for file in chosen:
         suffix = PurePosixPath(file.path).suffix.lower()
@@ -70,6 +73,15 @@ def trim(selection: Selection, shards: frozenset[str]) -> Selection:
     return Selection(tuple(kept), tuple(sorted(left)))
 
 
+def wanted(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Whether a source's patterns select a path; without `include` what the runtime reads is selected."""
+    if _matches(path, exclude):
+        return False
+    if include:
+        return _matches(path, include)
+    return "/" not in path and _matches(path, NEEDED) and path != MANIFEST_FILE
+
+
 def name_problem(path: str) -> str | None:
     """Why a path of the hub is not written to a volume; None where it is."""
     parts = path.split("/")
@@ -82,12 +94,6 @@ def name_problem(path: str) -> str | None:
     if "\\" in path or any(unicodedata.category(letter).startswith(("C", "Zl", "Zp")) for letter in path):
         return "has characters that no file name should have"
     return "is the manifest's" if path == MANIFEST_FILE else None
-
-
-def _wanted(path: str, include: Sequence[str]) -> bool:
-    if include:
-        return _matches(path, include)
-    return "/" not in path and _matches(path, NEEDED) and path != MANIFEST_FILE
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:

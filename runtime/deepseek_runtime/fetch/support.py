@@ -12,7 +12,7 @@ _PACKED = ("compressed-tensors", "pack-quantized", 8)
 
 
 def check(directory: Path) -> None:
-    """Errors: DataError `UnknownArchitecture`, `UnsupportedQuantization`, `InvalidConfig`, `UnsafeModel`, `BadFile`."""
+    """Errors: DataError `UnknownArchitecture`, `UnsupportedQuantization`, `InvalidConfig`, `BadFile`."""
     config = safety.read_json(directory / safety.CONFIG)
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else None
@@ -29,7 +29,6 @@ def check(directory: Path) -> None:
     found += [f"config.{key} is missing" for key in missing if key not in config]
     if found:
         raise DataError("InvalidConfig", f"{safety.CONFIG} makes no {family}: {'; '.join(found[:4])}.")
-    safety.check_no_code(directory)
     _check_quantization(config.get("quantization_config"))
 
 

@@ -21,7 +21,7 @@ from deepseek_runtime.job.status_server import StatusServer
 from deepseek_runtime.weights import manifest, seal
 from deepseek_runtime.wire.base import VERSION, WireModel
 from deepseek_runtime.wire.exit_codes import ExitCode
-from deepseek_runtime.wire.job import JOB, CompareJob, EvaluateJob, Job, QuantizeJob, TrainJob
+from deepseek_runtime.wire.job import JOB, CompareJob, Job, Measurement, QuantizeJob, TrainJob
 from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT, STATUS_PORT, TERMINATION_LOG
 from deepseek_runtime.wire.result import JobResult, encode
 
@@ -40,6 +40,7 @@ WORKS = {
     "compare": "deepseek_runtime.evaluate.comparison",
     "benchmark": "deepseek_runtime.evaluate.benchmark",
     "train": "deepseek_runtime.train.stage",
+    "verify": "deepseek_runtime.signing.verification",
 }
 """The module whose `run(job, reporter)` does the work and seals it.
 
@@ -110,15 +111,11 @@ def run(job: Job, *, port: int = STATUS_PORT) -> tuple[JobResult, ExitCode]:
 
 def _promised(job: Job) -> dict[str, str]:
     """What the Job reads, with the digest of each; the input of a PublishJob is hashed as it is copied."""
-    match job:
-        case CompareJob():
-            return {job.input: job.input_digest, job.base: job.base_digest}
-        case TrainJob():
-            return {job.input: job.input_digest, **job.datasets}
-        case QuantizeJob() | EvaluateJob():
-            return {job.input: job.input_digest}
-        case _:
-            return {}
+    if isinstance(job, CompareJob):
+        return {job.input: job.input_digest, job.base: job.base_digest}
+    if isinstance(job, TrainJob):
+        return {job.input: job.input_digest, **job.datasets}
+    return {job.input: job.input_digest} if isinstance(job, QuantizeJob | Measurement) else {}
 
 
 def _writing(job: Job, directory: Path) -> AbstractContextManager[None]:

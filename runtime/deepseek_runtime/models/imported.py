@@ -5,11 +5,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deepseek_runtime.fetch import support
+from deepseek_runtime.fetch import admission, support
 from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.models.foreign import Folder
+from deepseek_runtime.signing import verification
 from deepseek_runtime.weights import facts, manifest, safety, seal, shapes
 from deepseek_runtime.weights.copying import Copier
 from deepseek_runtime.wire.job import ImportJob
@@ -41,8 +42,7 @@ def run(job: ImportJob, reporter: Reporter) -> JobResult:
     weights = [name for name in names if name.endswith(".safetensors")]
     sizes = {name: folder.size(name) for name in names}
     hashes = _copy(folder, [name for name in names if name not in weights], directory, copier, sizes)
-    support.check(directory)
-    safety.check_no_code(directory)
+    admission.check(directory, job.allow)
     shards = sorted(support.shards(directory))
     if missing := [name for name in shards if name not in weights]:
         raise DataError("MissingFile", f"{job.source} has no {', '.join(missing[:3])}, which its index names.")
@@ -50,12 +50,15 @@ def run(job: ImportJob, reporter: Reporter) -> JobResult:
     hashes |= _copy(folder, shards, directory, copier, sizes)
     written = manifest.record(directory, hashes)
     shapes.check(directory, safety.check(directory))
+    verified = verification.check(directory, written, job.verification) if job.verification else None
     reporter.update("reading the tokenizer", unit="steps", done=0, total=1)
     _check_tokenizer(directory)
     left = sorted(set(folder.names) - set(hashes))
     LOG.info("imported: files=%d bytes=%d left=%s", len(hashes), written.size, ", ".join(left[:12]) or "none")
     artifact = facts.artifact(directory, written)
-    result = JobResult(kind=job.kind, identity=job.identity, outcome="succeeded", artifact=artifact)
+    result = JobResult(
+        kind=job.kind, identity=job.identity, outcome="succeeded", artifact=artifact, verification=verified
+    )
     return seal.seal(place(job), job.identity, result)
 
 

@@ -39,7 +39,7 @@ def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
     figures = _write_weights(shards, selection, directory, reporter)
     weight_files = {shard.path.name for shard in shards} | {safety.INDEX, safety.CONFIG}
     for file in manifest.read(source).files:
-        if file.path not in weight_files:
+        if file.path not in weight_files and not file.path.endswith(".sig"):  # a signature is of the base
             (directory / file.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file.path, directory / file.path)
     config["quantization_config"] = quantization_config(job.ignore)

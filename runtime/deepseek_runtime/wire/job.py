@@ -6,6 +6,7 @@ from pydantic import Field, TypeAdapter
 
 from deepseek_runtime.wire.base import VERSION, WireModel
 from deepseek_runtime.wire.paths import BASE, DATA, INPUT, OUTPUT
+from deepseek_runtime.wire.verification import Allowed, Verification
 
 ALGORITHMS: dict[str, int] = {
     "build": 2,
@@ -18,6 +19,7 @@ ALGORITHMS: dict[str, int] = {
     "compare": 1,
     "benchmark": 1,
     "train": 1,
+    "verify": 1,
 }
 """Raised by hand when the same recipe would give other bytes: part of the identity of work, unlike the image."""
 
@@ -61,6 +63,8 @@ class FetchJob(_Job):
     token_file: str | None = None
     allowed_networks: tuple[str, ...] = ()  # CIDRs of private addresses that may be connected to
     storage_size: str | None = None  # of the volume, for messages
+    verification: Verification | None = None  # what must be proven, or nothing is sealed
+    allow: tuple[Allowed, ...] = ()
 
 
 class DatasetJob(_Job):
@@ -85,6 +89,8 @@ class ImportJob(_Job):
     input: str = INPUT  # not there when only what is sealed already is looked for
     path: str | None = None  # the model's folder on it; None: its root
     storage_size: str | None = None  # of the volume that is written, for messages
+    verification: Verification | None = None  # what must be proven, or nothing is sealed
+    allow: tuple[Allowed, ...] = ()
 
 
 class PublishJob(_Job):
@@ -141,6 +147,15 @@ class BenchmarkJob(_Job):
     concurrency: int = 1
 
 
+class VerifyJob(_Job):
+    """Check a sealed model against what is asked of it now; the result lies in `output/<identity>/` beside it."""
+
+    kind: Literal["verify"] = "verify"
+    input: str = INPUT
+    input_digest: str
+    verification: Verification
+
+
 class Hyperparameters(WireModel):
     """AdamW with linear warm-up and cosine decay; see the TrainingRun's reference for each."""
 
@@ -181,7 +196,7 @@ class TrainJob(_Job):
     keep_checkpoints: int = 2
 
 
-Measurement = EvaluateJob | CompareJob | BenchmarkJob
+Measurement = EvaluateJob | CompareJob | BenchmarkJob | VerifyJob
 """Jobs whose results lie beside the artifact, in `output/<identity>/`."""
 Job = Annotated[
     BuildJob | FetchJob | DatasetJob | ImportJob | PublishJob | QuantizeJob | Measurement | TrainJob,

@@ -7,15 +7,18 @@ import socket
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deepseek_runtime.job import run
 from deepseek_runtime.models import scratch
-from deepseek_runtime.weights import manifest
+from deepseek_runtime.weights import manifest, safety
 from deepseek_runtime.wire.exit_codes import ExitCode
-from deepseek_runtime.wire.job import ImportJob
+from deepseek_runtime.wire.job import ImportJob, VerifyJob
 from deepseek_runtime.wire.result import JobResult
+from deepseek_runtime.wire.verification import FileDigest, SignatureCheck, Verification
 
+from tests.unit.signing.official import key_pair, sign
 from tests.unit.tiny import Reports, build_job
 
 
@@ -37,10 +40,10 @@ def claim(tmp_path: Path, made: Path) -> Path:
     return root
 
 
-def take(claim: Path, path: str | None = "v1") -> tuple[JobResult, ExitCode]:
+def take(claim: Path, path: str | None = "v1", **more: Any) -> tuple[JobResult, ExitCode]:
     job = ImportJob(
         identity="4" * 64, owner="DeepSeekModel/t/own", source="existingClaim/weights", input=str(claim),
-        path=path, output=str(claim.parent / "own"), storage_size="10Gi",
+        path=path, output=str(claim.parent / "own"), storage_size="10Gi", **more,
     )  # fmt: skip
     return run.run(job, port=0)
 
@@ -90,6 +93,9 @@ def test_what_a_training_leaves_beside_its_weights_is_left_there_unopened(claim:
     assert not names & {"optimizer.pt", "training_args.bin", "modeling_deepseek.py", "other.safetensors", "pipe"}
 
 
+HOSTILE = "{% if tools %}{{ messages.__class__.mro() }}{% endif %}"
+
+
 def _config(**changes: object) -> Callable[[Path], object]:
     def change(model: Path) -> None:
         config = json.loads((model / "config.json").read_text())
@@ -125,6 +131,16 @@ def _auto_map(model: Path) -> None:
     (model / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "auto_map": {"AutoTokenizer": "evil.Run"}}))
 
 
+def _template(text: str) -> Callable[[Path], object]:
+    return lambda model: (model / "chat_template.jinja").write_text(text)
+
+
+def _named_template(model: Path) -> None:
+    tokenizer = json.loads((model / "tokenizer_config.json").read_text())
+    named = [{"name": "default", "template": "x"}, {"name": "tools", "template": HOSTILE}]
+    (model / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "chat_template": named}))
+
+
 def _truncate(model: Path) -> None:
     os.truncate(model / "model.safetensors", (model / "model.safetensors").stat().st_size - 1)
 
@@ -134,6 +150,13 @@ def _truncate(model: Path) -> None:
     [
         (_pickle, "UnsafeModel", "pytorch_model.bin"),
         (_auto_map, "UnsafeModel", "tokenizer_config.json"),
+        (_template(HOSTILE), "UnsafeTemplate", "chat_template.jinja is unsafe: it reaches for '__class__'"),
+        (
+            _template("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"),
+            "UnsafeTemplate",
+            "chat_template.jinja is unsafe: it takes more than 1 s",
+        ),
+        (_named_template, "UnsafeTemplate", "tokenizer_config.json is unsafe: it reaches for '__class__'"),
         (_config(architectures=["GPT2LMHeadModel"]), "UnknownArchitecture", "GPT2LMHeadModel"),
         (_config(num_hidden_layers="two"), "InvalidConfig", "num_hidden_layers"),
         (_config(quantization_config={"quant_method": "fp8"}), "UnsupportedQuantization", "fp8"),
@@ -236,3 +259,70 @@ def test_a_volume_that_is_too_small_is_told_before_the_weights_are_copied(
     assert "10 are available. Raise storage.size, which is 10Gi" in (result.message or "")
     (partial,) = (claim.parent / "own").glob(".partial-*")
     assert not (partial / "model.safetensors").exists()
+
+
+def test_what_is_allowed_is_taken_and_still_not_run(claim: Path) -> None:
+    _auto_map(claim / "v1")
+    _template(HOSTILE)(claim / "v1")
+    assert take(claim, allow=("UnsafeTemplate",))[0].reason == "UnsafeModel"
+    assert take(claim, allow=("AutoMap",))[0].reason == "UnsafeTemplate"
+    result, code = take(claim, allow=("AutoMap", "UnsafeTemplate"))
+    assert code == ExitCode.DONE, result
+    safety.check(claim.parent / "own" / "artifact")
+
+
+def test_a_template_that_is_broken_or_wants_other_messages_is_no_danger(claim: Path) -> None:
+    for text in ("{% for %}", "{{ raise_exception('only tools') }}", "{{ messages[7].content.x }}"):
+        _template(text)(claim / "v1")
+        shutil.rmtree(claim.parent / "own", ignore_errors=True)
+        assert take(claim)[1] == ExitCode.DONE
+
+
+def test_nothing_is_sealed_that_is_not_what_was_asked_for(claim: Path, made: Path, tmp_path: Path) -> None:
+    pair = key_pair(tmp_path)
+    asked = Verification(digest="d" * 64)
+    result, code = take(claim, verification=asked)
+    assert (result.reason, code) == ("VerificationFailed", ExitCode.DATA)
+    assert f"{manifest.read(made).digest}, expected {'d' * 64}" in (result.message or "")
+    signed = Verification(signature=SignatureCheck(public_key=pair.pem))
+    result, code = take(claim, verification=signed)
+    assert (result.reason, code) == ("SignatureInvalid", ExitCode.DATA)
+    assert not (tmp_path / "own" / "result.json").exists()
+    sign(claim / "v1", pair)
+    result, code = take(claim, verification=signed)
+    assert code == ExitCode.DONE, result
+    assert result.verification is not None
+    assert result.verification.asked == signed.identity
+    assert (tmp_path / "own" / "artifact" / "model.sig").exists()
+
+
+def test_what_is_sealed_is_verified_anew_when_something_else_is_asked(claim: Path, tmp_path: Path) -> None:
+    sign(claim / "v1", key_pair(tmp_path))
+    sealed, _ = take(claim)
+    assert sealed.artifact is not None
+
+    def verify(asked: Verification, digest: str, identity: str) -> tuple[JobResult, ExitCode]:
+        job = VerifyJob(
+            identity=identity, owner="DeepSeekModel/t/own", input=str(tmp_path / "own" / "artifact"),
+            output=str(tmp_path / "own" / "evaluations"), input_digest=digest, verification=asked,
+        )  # fmt: skip
+        return run.run(job, port=0)
+
+    asked = Verification(
+        digest=sealed.artifact.digest,
+        signature=SignatureCheck(public_key=(tmp_path / "key.pub").read_text()),
+    )
+    for cached in (False, True):
+        result, code = verify(asked, sealed.artifact.digest, "5" * 64)
+        assert (code, result.cached) == (ExitCode.DONE, cached), result
+        assert result.verification is not None
+        assert (result.verification.digest, result.verification.signed_name) == (sealed.artifact.digest, "v1")
+    other = Verification(files=(FileDigest(path="config.json", sha256="e" * 64),))
+    result, code = verify(other, sealed.artifact.digest, "6" * 64)
+    assert (code, result.reason) == (ExitCode.DATA, "VerificationFailed")
+    assert "config.json: SHA-256 is" in (result.message or "")
+    weights = tmp_path / "own" / "artifact" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    result, code = verify(asked, sealed.artifact.digest, "7" * 64)
+    assert (code, result.reason) == (ExitCode.DATA, "DigestMismatch")
+    assert "model.safetensors" in (result.message or "")

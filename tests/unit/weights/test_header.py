@@ -1,6 +1,10 @@
 """A weight file that nobody vouches for is refused with its name, whatever is wrong with it."""
 
 import json
+import random
+import time
+import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -124,3 +128,71 @@ def test_the_writer_refuses_what_was_not_announced_and_what_is_missing(tmp_path:
         writer.write("x", torch.zeros(3))
     with pytest.raises(ValueError, match="never written: x"), Writer(tmp_path / "b", {"x": ("F32", (2,))}):
         pass
+
+
+@pytest.mark.parametrize("claimed", [header.MAX_HEADER + 1, 1 << 31, 1 << 40])
+def test_a_header_of_two_gigabytes_is_refused_unread(tmp_path: Path, claimed: int) -> None:
+    """The file is as long as it claims, and takes no space: a hole."""
+    path = tmp_path / "huge.safetensors"
+    with path.open("wb") as file:
+        file.write(claimed.to_bytes(8, "little") + b'{"a":')
+        file.truncate(8 + claimed)
+    tracemalloc.start()
+    began = time.monotonic()
+    with pytest.raises(DataError, match=r"huge\.safetensors .* its header claims"):
+        header.read(path)
+    assert time.monotonic() - began < 1
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+HEADERS = st.dictionaries(
+    st.sampled_from(["a", "b", header.METADATA]),
+    st.none()
+    | st.text(max_size=3)
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "dtype": st.sampled_from([*header.ITEM_SIZE, "F4", 4, None, {}]),
+            "shape": st.lists(st.integers(-2, 2**64) | st.just(2.0) | st.none(), max_size=4) | st.integers(),
+            "data_offsets": st.lists(st.integers(-2, 2**64), max_size=3) | st.none(),
+        },
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(entries=HEADERS, data=st.integers(0, 20))
+def test_a_header_of_any_shape_is_read_or_refused(tmp_path: Path, entries: object, data: int) -> None:
+    with suppress(DataError):
+        header.read(_file(tmp_path / "any.safetensors", entries, data))
+
+
+def test_a_thousand_mutations_of_a_file_are_read_or_refused_and_soon(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({f"layer.{n}.weight": torch.zeros(n, 3) for n in range(12)}, path)
+    whole, chance = path.read_bytes(), random.Random(7)
+    pieces = [b"[" * 50, b"{" * 50, b'"', b"-1", b"1e999", b"NaN", b"18446744073709551616", b"\x00", b"\xff\xfe", b","]
+    slowest = 0.0
+    for _ in range(1000):
+        content = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(len(content))
+            match chance.randrange(4):
+                case 0:
+                    content[at] = chance.randrange(256)
+                case 1:
+                    content[at : at + chance.randrange(1, 40)] = chance.choice(pieces)
+                case 2:
+                    del content[at : at + chance.randrange(1, 40)]
+                case _:
+                    content[at:at] = content[: chance.randrange(1, 60)]
+        if content and chance.random() < 0.7:  # a length that leads further into the file
+            text = bytes(content[8:])
+            content[:8] = (text.rfind(b"}") + 1).to_bytes(8, "little")
+        path.write_bytes(content)
+        began = time.monotonic()
+        with suppress(DataError):
+            header.read(path)
+        slowest = max(slowest, time.monotonic() - began)
+    assert slowest < 2

@@ -1,5 +1,8 @@
 """A model that is not, byte for byte, what its digest promises is refused with the file's name."""
 
+import json
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,3 +95,51 @@ def test_no_manifest_and_no_json_are_told_apart(tmp_path: Path, content: bytes |
     with pytest.raises(DataError) as caught:
         manifest.read(tmp_path)
     assert caught.value.reason == ("MissingManifest" if content is None else "BadManifest")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+)
+ENTRY = st.fixed_dictionaries(
+    {}, optional={name: JSON | st.sampled_from(sorted(FILES)) | st.integers() for name in ("path", "size", "sha256")}
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=JSON | st.fixed_dictionaries({"files": st.lists(ENTRY | JSON, max_size=4)}))
+def test_a_manifest_of_any_shape_is_read_or_refused(tmp_path: Path, content: object) -> None:
+    _model(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with suppress(DataError):
+        manifest.verify(tmp_path, manifest.read(tmp_path).digest)
+
+
+def test_mutations_of_a_manifest_never_verify_as_the_one_that_was_written(tmp_path: Path) -> None:
+    digest, chance = _model(tmp_path), random.Random(7)
+    path = tmp_path / "manifest.json"
+    whole, written = path.read_bytes(), manifest.read(tmp_path)
+    for _ in range(300):
+        content = bytearray(whole)
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(content))
+            piece = chance.choice([b"[" * 99, b"{}", b"../", b"null", b"1e999", b"\\ud800", b"\xff", b"\x00"])
+            content[at : at + chance.randrange(0, 20)] = chance.choice([piece, bytes([chance.randrange(256)]), b""])
+        path.write_bytes(content)
+        try:
+            found = manifest.verify(tmp_path, digest)
+        except DataError:
+            continue
+        assert found.files == written.files
+
+
+def test_a_manifest_nested_deeply_or_of_huge_numbers_is_refused(tmp_path: Path) -> None:
+    for content in (
+        "[" * 10**6,
+        '{"files":' * 10**5,
+        '{"files":[{"path":"a","size":1' + "0" * 9999 + ',"sha256":""}]}',
+    ):
+        (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(DataError) as caught:
+            manifest.read(tmp_path)
+        assert caught.value.reason == "BadManifest"

@@ -1,0 +1,21 @@
+"""What a model that comes from outside must not bring, unless a person allows it; told before its weights come."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from deepseek_runtime.chat import inspection
+from deepseek_runtime.fetch import support
+from deepseek_runtime.weights import safety
+from deepseek_runtime.wire.verification import Allowed
+
+
+def check(directory: Path, allow: Collection[Allowed]) -> None:
+    """Of the small files, which tell about the model.
+
+    Errors: DataError as `support.check`, `UnsafeModel`, `UnsafeTemplate`.
+    """
+    support.check(directory)
+    if "AutoMap" not in allow:
+        safety.check_no_code(directory)
+    if "UnsafeTemplate" not in allow:
+        inspection.check(directory)
