@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
+from deepseek_runtime.wire.verification import Allowed
 from pydantic import ConfigDict, Field
 
 from deepseek_operator.api.base import (
@@ -221,6 +222,57 @@ class EvaluationSpec(ApiModel):
     )
 
 
+Sha256 = Annotated[str, Field(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$")]
+
+
+class FileDigestSpec(ApiModel):
+    """A file of the base."""
+
+    path: Annotated[str, Field(min_length=1, max_length=512)] = Field(
+        description="Its path in the model's folder, for example model.safetensors."
+    )
+    sha256: Sha256 = Field(description="The SHA-256 that it must have.")
+
+
+class SignatureSpec(ApiModel):
+    """A signature by OpenSSF Model Signing v1, made with a key: `python -m model_signing sign key`."""
+
+    public_key: str = Field(
+        min_length=64,
+        max_length=1024,
+        pattern=r"^-----BEGIN PUBLIC KEY-----\r?\n[A-Za-z0-9+/=\r\n]+-----END PUBLIC KEY-----\s*$",
+        description="The signer's public key in PEM, of the curve P-256, P-384 or P-521.",
+    )
+    file: str = Field(
+        default="model.sig",
+        max_length=253,
+        pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]*\.sig$",
+        description="The signature among the model's files. It must cover all others of the base, and what it covers must be there unless the source leaves it out.",
+    )
+
+
+class VerificationSpec(ApiModel):
+    """What the base must prove. Nothing of a source from outside is sealed before it does."""
+
+    digest: Sha256 | None = Field(
+        default=None,
+        description="The SHA-256 of its manifest, as status.digest of another DeepSeekModel with the same files has it.",
+    )
+    files: list[FileDigestSpec] = Field(
+        default=[],
+        max_length=256,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["path"]},
+        description="Files that must be there, each with this content.",
+    )
+    signature: SignatureSpec | None = Field(default=None, description="Who must have signed it.")
+    allow: list[Allowed] = Field(
+        default=[],
+        max_length=2,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="What is taken that is refused otherwise; it is not run for that. AutoMap: configuration that names Python code. UnsafeTemplate: a chat template that reaches for Python's internals or takes too long; the model may be served without chat.",
+    )
+
+
 class DeepSeekModelSpec(ApiModel):
     """What is wanted."""
 
@@ -229,10 +281,18 @@ class DeepSeekModelSpec(ApiModel):
             (
                 "has(self.evaluation) || !self.variants.exists(variant, has(variant.gate))",
                 "a variant with a gate needs evaluation",
-            )
+            ),
+            (
+                "!(has(self.source.scratch) || has(self.source.trainingRun)) || !has(self.verification) || (!has(self.verification.signature) && (!has(self.verification.allow) || self.verification.allow.size() == 0))",
+                "a model that is made here has no signature and nothing to allow; verify its digest or files",
+            ),
         )
     )
     source: ModelSource = Field(description="Where the weights come from.")
+    verification: VerificationSpec | None = Field(
+        default=None,
+        description="What the base must prove before anything is made of it, trained on it or begins to be served with it. Changing it fetches nothing again: what is sealed is verified anew.",
+    )
     storage: Storage = Field(default=Storage(), description="The volumes; one for the base and one for each variant.")
     variants: list[VariantSpec] = Field(
         default=[],
@@ -380,6 +440,19 @@ class ArtifactStatus(ApiModel):
     seconds: Figure | None = Field(default=None, description="How long its Job took.")
 
 
+class VerificationStatus(ApiModel):
+    """What the base has proven."""
+
+    identity: str = Field(description="Of the verification: what was asked, and of which base.")
+    digest: str = Field(description="SHA-256 of the manifest that was verified.")
+    files: int = Field(default=0, description="Files whose digests were given, and are these.")
+    signer: str | None = Field(
+        default=None,
+        description="The key that signed it: SHA-256 of its SubjectPublicKeyInfo, as `openssl pkey -pubin -outform DER | sha256sum` gives it.",
+    )
+    signed_name: str | None = Field(default=None, description="What the signer called the model.")
+
+
 class Lineage(ApiModel):
     """Where the base came from."""
 
@@ -401,6 +474,7 @@ class DeepSeekModelStatus(CommonStatus):
             "Fetching",
             "Importing",
             "Publishing",
+            "Verifying",
             "Quantizing",
             "Evaluating",
             "Ready",
@@ -424,3 +498,6 @@ class DeepSeekModelStatus(CommonStatus):
         description="The base, then every variant.",
     )
     lineage: Lineage | None = Field(default=None, description="Where the base came from.")
+    verification: VerificationStatus | None = Field(
+        default=None, description="What the base has proven of spec.verification; absent until it has proven all of it."
+    )

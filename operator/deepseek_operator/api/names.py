@@ -25,7 +25,7 @@ class Label:
     OWNER_NAME = f"{GROUP}/owner-name"
     OWNER_NAMESPACE = f"{GROUP}/owner-namespace"
     OWNER_UID = f"{GROUP}/owner-uid"
-    WORK = f"{GROUP}/work"  # build, fetch, import, publish, quantize, evaluate, compare, benchmark, train
+    WORK = f"{GROUP}/work"  # build, fetch, import, publish, verify, quantize, evaluate, compare, benchmark, train
     IDENTITY = f"{GROUP}/identity"  # first 32 digits of the work's identity
     INDEX = "batch.kubernetes.io/job-completion-index"  # of pods of a Job that has several; set by Kubernetes
     SUBJECT = f"{GROUP}/subject"  # which part of the owner: base, a variant, a stage
@@ -54,6 +54,7 @@ class Condition:
     RECONCILING = "Reconciling"  # only when true
     STALLED = "Stalled"  # only when true: nothing goes on until somebody changes something
     ACQUIRED = "Acquired"  # model: the base revision is sealed and proven
+    VERIFIED = "Verified"  # model with a verification: the base has proven all that is asked
     VARIANTS_READY = "VariantsReady"  # model with variants
     EVALUATED = "Evaluated"  # model with an evaluation
     GATES_PASSED = "GatesPassed"  # model with a gate: no variant is blocked
@@ -74,6 +75,7 @@ class Reason:
     FETCHING = "Fetching"
     IMPORTING = "Importing"
     PUBLISHING = "Publishing"
+    VERIFYING = "Verifying"
     QUANTIZING = "Quantizing"
     EVALUATING = "Evaluating"
     TRAINING = "Training"
@@ -108,7 +110,11 @@ class Reason:
     RATE_LIMITED = "RateLimited"
     REVISION_MOVED = "RevisionMoved"
     ADDRESS_REFUSED = "AddressRefused"
+    VERIFICATION_FAILED = "VerificationFailed"
+    SIGNATURE_INVALID = "SignatureInvalid"
+    INVALID_KEY = "InvalidKey"
     UNSAFE_MODEL = "UnsafeModel"
+    UNSAFE_TEMPLATE = "UnsafeTemplate"
     UNKNOWN_ARCHITECTURE = "UnknownArchitecture"
     UNSUPPORTED_QUANTIZATION = "UnsupportedQuantization"
     IMAGE_PULL_FAILED = "ImagePullFailed"

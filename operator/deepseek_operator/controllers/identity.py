@@ -10,6 +10,7 @@ from typing import Any
 
 from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.job import ALGORITHMS
+from deepseek_runtime.wire.verification import Verification
 
 from deepseek_operator.api.base import DataSource
 from deepseek_operator.api.deepseekmodel import (
@@ -30,6 +31,7 @@ INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "import": {},
     "publish": {},
     "quantize": {"ignore": []},
+    "verify": {},
     "evaluate": {"contextLength": 256, "maxTokens": None},
     "compare": {"contextLength": 256, "maxTokens": None},
     "benchmark": {"promptTokens": 128, "outputTokens": 64, "concurrency": 1},
@@ -86,6 +88,11 @@ def quantize_identity(input_digest: str, quantization: QuantizationSpec) -> str:
     """Of a variant."""
     recipe = {"scheme": quantization.scheme, "ignore": list(quantization.ignore)}
     return _identity("quantize", {"digest": input_digest}, recipe)
+
+
+def verify_identity(input_digest: str, asked: Verification) -> str:
+    """Of a verification. What makes the base does not depend on it."""
+    return _identity("verify", {"digest": input_digest, "asked": asked.identity}, {})
 
 
 def evaluate_identity(input_digest: str, evaluation: EvaluationSpec) -> str:

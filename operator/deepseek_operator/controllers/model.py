@@ -1,4 +1,4 @@
-"""DeepSeekModel: the base, then its variants, then what is measured of each."""
+"""DeepSeekModel: the base and its proof, then its variants, then what is measured of each."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,10 +6,15 @@ from datetime import datetime
 from deepseek_runtime.wire.paths import STATUS_PORT
 
 from deepseek_operator.api.base import LastFailure
-from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, DeepSeekModelStatus
+from deepseek_operator.api.deepseekmodel import (
+    ArtifactStatus,
+    DeepSeekModelSpec,
+    DeepSeekModelStatus,
+    VerificationStatus,
+)
 from deepseek_operator.api.names import FINALIZER_IN_USE, MODEL, TRAINING, Condition, Reason
-from deepseek_operator.controllers import gate, measurements
-from deepseek_operator.controllers.artifacts import Advance, advance
+from deepseek_operator.controllers import gate, measurements, verification
+from deepseek_operator.controllers.artifacts import Advance, advance, remembered
 from deepseek_operator.controllers.conditions import (
     Verdict,
     holds,
@@ -47,6 +52,7 @@ _DOING = {
     "fetch": Reason.FETCHING,
     "import": Reason.IMPORTING,
     "publish": Reason.PUBLISHING,
+    "verify": Reason.VERIFYING,
     "quantize": Reason.QUANTIZING,
     "evaluate": Reason.EVALUATING,
     "compare": Reason.EVALUATING,
@@ -60,13 +66,16 @@ class Life:
 
     origin: Origin | Verdict
     base: Advance | None = None
+    verification: Advance | None = None
+    proof: VerificationStatus | None = None
     variants: tuple[Advance, ...] = ()
     scores: tuple[Advance, ...] = ()
 
     @property
     def parts(self) -> tuple[Advance, ...]:
         """Everything that has been looked at, in the order of work."""
-        return ((self.base,) if self.base is not None else ()) + self.variants + self.scores
+        first = tuple(part for part in (self.base, self.verification) if part is not None)
+        return first + self.variants + self.scores
 
 
 class ModelController:
@@ -144,14 +153,18 @@ def live(works: ModelWorks, previous: DeepSeekModelStatus, observed: Observed, n
         return Life(found.otherwise)
     if not base.ready:
         return Life(found, base)
-    variants = tuple(
-        advance(owner, works.quantize(variant, base.artifact), spec.storage, known, observed, now)
-        for variant in spec.variants
-    )
+    verifying, proof = verification.verify(works, base, previous, observed, now)
+    held = verifying is not None and proof is None
+    making = [works.quantize(variant, base.artifact) for variant in spec.variants]
+    if held:  # nothing more is made of it, and what was made is kept
+        making = [work for work in making if remembered(work.subject, work.identity, known) is not None]
+    variants = tuple(advance(owner, work, spec.storage, known, observed, now) for work in making)
+    if held:
+        return Life(found, base, verifying, proof, variants)
     sealed = [part.artifact for part in (base, *variants) if part.ready]
     quiet = len(sealed) == 1 + len(variants)
     scores = measurements.measure(works, sealed, previous.artifacts, observed, now, quiet=quiet)
-    return Life(found, base, variants, scores)
+    return Life(found, base, verifying, proof, variants, scores)
 
 
 def _children(life: Life) -> tuple[Child, ...]:
@@ -206,6 +219,7 @@ def _status(
         architecture=known if sealed or isinstance(life.origin, Verdict) else None,
         artifacts=artifacts,
         lineage=previous.lineage if isinstance(life.origin, Verdict) else life.origin.traced(base),
+        verification=life.proof if life.base is not None else previous.verification,
     )
     return status, min((wait for wait in waits if wait is not None), default=None)
 
@@ -215,6 +229,10 @@ def _domain(spec: DeepSeekModelSpec, life: Life, artifacts: list[ArtifactStatus]
         return (life.origin,) if isinstance(life.origin, Verdict) else ()
     acquired = _verdict(Condition.ACQUIRED, (life.base,), 1, f"the base is sealed on {life.base.artifact.claim}")
     verdicts = [acquired]
+    checking = life.verification
+    working = None if checking is None else _verdict(Condition.VERIFIED, (checking,), 1, "")
+    if (verified := verification.verdict(spec, life.base, life.proof, working)) is not None:
+        verdicts.append(verified)
     if spec.variants:
         verdicts.append(
             _verdict(
@@ -285,6 +303,8 @@ def _phase(ready: Verdict, life: Life, *, stuck: bool) -> str:
         return "Pending"
     if not life.base.ready:
         return _PHASES[_DOING[life.base.work.kind]]
+    if life.verification is not None and not life.verification.ready:
+        return "Verifying"
     return "Quantizing" if any(not part.ready for part in life.variants) else "Evaluating"
 
 

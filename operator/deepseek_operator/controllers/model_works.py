@@ -1,4 +1,4 @@
-"""The Jobs of a model: build, fetch, import or publish the base, quantize a variant, evaluate either."""
+"""The Jobs of a model: build, fetch, import or publish the base, verify it, quantize a variant, evaluate either."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,10 @@ from deepseek_runtime.wire.job import (
     PublishJob,
     QuantizeJob,
     Tokenizer,
+    VerifyJob,
 )
 from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, OUTPUT, TOKEN, TOKEN_FILE
+from deepseek_runtime.wire.verification import Allowed, FileDigest, SignatureCheck, Verification
 
 from deepseek_operator.api.deepseekmodel import (
     ArtifactStatus,
@@ -36,6 +38,7 @@ from deepseek_operator.controllers.identity import (
     compare_identity,
     evaluate_identity,
     quantize_identity,
+    verify_identity,
 )
 from deepseek_operator.controllers.origin import BASE, Origin
 from deepseek_operator.desired.claim import artifact_claim_name
@@ -94,6 +97,22 @@ class ModelWorks:
             Mount(OUTPUT, claim=self.claim_name(variant.name, identity), read_only=False),
         )
         return self._work(variant.name, config, mounts, reads=base.claim)
+
+    def verify(self, asked: Verification, base: ArtifactStatus) -> Work:
+        """Verify a sealed base; the result lies beside it."""
+        source = base.digest or ""
+        config = VerifyJob(
+            identity=verify_identity(source, asked),
+            owner=self.owner.path,
+            credential=self._credential(),
+            input_digest=source,
+            verification=asked,
+        )
+        mounts = (
+            Mount(INPUT, claim=base.claim, sub_path=ARTIFACT),
+            Mount(OUTPUT, claim=base.claim, sub_path=EVALUATIONS, read_only=False),
+        )
+        return self._work(BASE, config, mounts, reads=base.claim)
 
     def evaluate(self, evaluation: EvaluationSpec, artifact: ArtifactStatus) -> Work:
         """Measure a sealed base or variant; the result lies beside it."""
@@ -166,6 +185,8 @@ class ModelWorks:
             source=origin.lineage.source,
             path=claim.path,
             storage_size=self.spec.storage.size,
+            verification=asked(self.spec),
+            allow=_allowed(self.spec),
         )
 
     def _build(self, scratch: ScratchSource, identity: str) -> BuildJob:
@@ -192,6 +213,8 @@ class ModelWorks:
             token_file=f"{TOKEN}/{TOKEN_FILE}" if hub.token_secret_ref is not None else None,
             allowed_networks=self.settings.fetch_networks,
             storage_size=self.spec.storage.size,
+            verification=asked(self.spec),
+            allow=_allowed(self.spec),
         )
 
     def _work(
@@ -216,6 +239,30 @@ class ModelWorks:
 
     def _credential(self) -> str:
         return self.owner.public_key(self.settings.master_key)
+
+
+def asked(spec: DeepSeekModelSpec) -> Verification | None:
+    """What the base must prove; None: nothing."""
+    wanted = spec.verification
+    if wanted is None or not (wanted.digest or wanted.files or wanted.signature):
+        return None
+    signature, hub = wanted.signature, spec.source.hugging_face
+    return Verification(
+        digest=wanted.digest,
+        files=tuple(FileDigest(path=file.path, sha256=file.sha256) for file in wanted.files),
+        signature=SignatureCheck(
+            public_key=signature.public_key,
+            file=signature.file,
+            include=tuple(hub.include) if hub is not None else (),
+            exclude=tuple(hub.exclude) if hub is not None else (),
+        )
+        if signature is not None
+        else None,
+    )
+
+
+def _allowed(spec: DeepSeekModelSpec) -> tuple[Allowed, ...]:
+    return tuple(spec.verification.allow) if spec.verification is not None else ()
 
 
 def one_node(access_modes: Sequence[str]) -> bool:

@@ -42,6 +42,12 @@ REMEDIES: dict[str, str] = {
     Reason.ADDRESS_REFUSED: (
         "Ask the administrator to allow the mirror's network by the chart's value fetch.allowedNetworks."
     ),
+    Reason.VERIFICATION_FAILED: "Name the source that spec.verification means, or correct spec.verification.",
+    Reason.SIGNATURE_INVALID: "Name an intact source, have it signed anew, or correct spec.verification.signature.",
+    Reason.INVALID_KEY: "Give a key of the curve P-256, P-384 or P-521 in PEM.",
+    Reason.UNSAFE_TEMPLATE: (
+        "Name a source with another template, or allow UnsafeTemplate in verification.allow: it stays in its sandbox."
+    ),
     Reason.UNSAFE_MODEL: "Name a repository with safetensors, and exclude what can run code.",
     Reason.UNKNOWN_ARCHITECTURE: "Name a model of the families DeepSeek-V3, DeepSeek-V2 or Llama.",
     Reason.UNSUPPORTED_QUANTIZATION: "Name a repository or revision with plain weights.",

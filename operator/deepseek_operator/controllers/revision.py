@@ -16,6 +16,7 @@ from deepseek_operator.controllers.origin import BASE
 from deepseek_operator.controllers.remedies import with_remedy
 from deepseek_operator.controllers.resource import see
 from deepseek_operator.controllers.sizing import context_length, service_problem
+from deepseek_operator.controllers.verification import obstacle
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ def target(namespace: str, spec: InferenceServiceSpec, observed: Observed) -> tu
     architecture = model.status.architecture
     if artifact is None or artifact.phase != "Ready" or artifact.digest is None or architecture is None:
         return _waiting(f"{wanted} of DeepSeekModel {name} is not sealed: {_why(model.status, artifact)}"), None
+    if (unverified := obstacle(Condition.MODEL_READY, name, model.spec, model.status)) is not None:
+        return unverified, None
     if (problem := service_problem(spec, architecture)) is not None:
         return stalled(Condition.MODEL_READY, *problem), None
     gate = judge(model.spec, model.status.artifacts, wanted)

@@ -34,6 +34,7 @@ from deepseek_operator.controllers.remedies import REMEDIES, with_remedy
 from deepseek_operator.controllers.resource import Invalid, deleting, read_spec, read_status, see
 from deepseek_operator.controllers.sizing import checkpoints_problem, sharing_problem
 from deepseek_operator.controllers.stages import Stage, Start, first_start, next_start, stage_work, take, waiting
+from deepseek_operator.controllers.verification import obstacle
 from deepseek_operator.desired.claim import run_claim
 from deepseek_operator.desired.headless import headless
 from deepseek_operator.desired.labels import Owner
@@ -228,6 +229,8 @@ def _base(owner: Owner, spec: TrainingRunSpec, observed: Observed) -> Start | Ve
         state = "being deleted" if model.deleting else (model.status.phase or "not looked at yet").lower()
         message = f"the base of DeepSeekModel {name} is not sealed: the model is {state}."
         return pending(Condition.STAGES_COMPLETE, Reason.WAITING_FOR_MODEL, message)
+    if (unverified := obstacle(Condition.STAGES_COMPLETE, name, model.spec, model.status)) is not None:
+        return unverified
     shared = {
         f"storage.accessModes of DeepSeekModel {name}": model.spec.storage.access_modes,
         "checkpoint.storage.accessModes": spec.checkpoint.storage.access_modes,

@@ -119,6 +119,8 @@ class TestResource:
 OPTIONAL = {
     ("DeepSeekModel", "spec.evaluation"),
     ("DeepSeekModel", "spec.evaluation.benchmark"),
+    ("DeepSeekModel", "spec.verification"),
+    ("DeepSeekModel", "spec.verification.signature"),
     ("DeepSeekModel", "spec.variants[].gate"),
     ("DeepSeekModel", "spec.source.huggingFace"),
     ("DeepSeekModel", "spec.source.huggingFace.tokenSecretRef"),

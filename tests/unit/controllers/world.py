@@ -27,6 +27,7 @@ from deepseek_runtime.wire.job import (
     PublishJob,
     QuantizeJob,
     TrainJob,
+    VerifyJob,
 )
 from deepseek_runtime.wire.progress import Progress
 from deepseek_runtime.wire.result import (
@@ -43,6 +44,7 @@ from deepseek_runtime.wire.result import (
     Training,
     encode,
 )
+from deepseek_runtime.wire.verification import Verified
 
 from tests.unit.controllers.builders import NAMESPACE, Builder
 from tests.unit.controllers.kubernetes_checks import check
@@ -383,6 +385,9 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         text = Dataset(digest=digest(["sealed", config.identity]), bytes=4_000, files=2)
         fetched = Fetched(commit="d" * 40, files=2, bytes=4_000)
         return result.model_copy(update={"dataset": text, "fetched": fetched})
+    if isinstance(config, VerifyJob):
+        proven = Verified(asked=config.verification.identity, digest=config.input_digest, signer="5" * 64)
+        return result.model_copy(update={"verification": proven})
     if isinstance(config, EvaluateJob):
         return result.model_copy(
             update={
@@ -406,6 +411,10 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
     facts: dict[str, Any] = {"artifact": artifact}
     if isinstance(config, FetchJob):
         facts["fetched"] = Fetched(commit="c" * 40, files=5, bytes=900_000)
+    if isinstance(config, FetchJob | ImportJob) and config.verification is not None:
+        facts["verification"] = Verified(
+            asked=config.verification.identity, digest=artifact.digest, files=len(config.verification.files)
+        )
     if isinstance(config, QuantizeJob):
         facts["quantization"] = Quantization(
             scheme="int8", weight_bytes_before=100, weight_bytes_after=40, quantized_modules=9, kept_modules=3
