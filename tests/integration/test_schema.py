@@ -86,6 +86,12 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
     (MODEL, ("spec", "variants"), [{**GATED, "gate": {"action": "Warn"}}], "a gate needs at least one of"),
     (MODEL, ("spec", "variants"), [{**GATED, "gate": {"minTop1Agreement": 98}}], "less than or equal to 1"),
     (MODEL, ("spec", "variants"), [{**GATED, "gate": {"maxPerplexityIncrease": -0.1}}], "greater than or equal to 0"),
+    (
+        MODEL,
+        ("spec", "evaluation"),
+        {"text": TEXT, "contextLength": 256, "longContext": {"tokens": 500}},
+        "longContext.tokens must be at least twice contextLength",
+    ),
     (MODEL, ("spec", "storage", "size"), "much", "should match"),
     (MODEL, ("spec", "storage", "sise"), "1Gi", 'unknown field "spec.storage.sise"'),
     (MODEL, ("spec", "storage", "accessModes"), [], "should have at least 1 items"),

@@ -196,6 +196,17 @@ class VariantSpec(ApiModel):
     )
 
 
+class LongContextSpec(ApiModel):
+    """Windows of the text, its files one after the other; the second half of each is scored."""
+
+    tokens: int = Field(
+        ge=32,
+        le=1048576,
+        description="Of one window: at least twice contextLength, and no more than the model's context or the text.",
+    )
+    windows: int = Field(default=4, ge=1, le=256, description="How many, at most; as many as the text holds.")
+
+
 class BenchmarkSpec(ApiModel):
     """What the builtin engine is asked for: random prompts, all at once, answers of exactly this length."""
 
@@ -207,6 +218,14 @@ class BenchmarkSpec(ApiModel):
 class EvaluationSpec(ApiModel):
     """Perplexity of the base and of every variant on text that training has not seen."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.longContext) || self.longContext.tokens >= 2 * self.contextLength",
+                "longContext.tokens must be at least twice contextLength",
+            )
+        )
+    )
     text: list[DataSource] = Field(min_length=1, max_length=16, description="The held-out text.")
     context_length: int = Field(default=256, ge=16, le=131072, description="Tokens in one window.")
     max_tokens: int | None = Field(
@@ -215,6 +234,10 @@ class EvaluationSpec(ApiModel):
     compare: bool = Field(
         default=False,
         description="Also how far every variant's predictions are from the base's: KL divergence and top-1 agreement, by a Job that reads both. A gate with maxKlDivergence or minTop1Agreement asks for it by itself.",
+    )
+    long_context: LongContextSpec | None = Field(
+        default=None,
+        description="Whether base and variants use a long context: perplexity of the same tokens after much text and after contextLength tokens. maxTokens does not apply.",
     )
     benchmark: BenchmarkSpec | None = Field(
         default=None,
@@ -362,6 +385,19 @@ class ScoresStatus(ApiModel):
     )
 
 
+class LongContextStatus(ApiModel):
+    """The same tokens, after much text and after little."""
+
+    tokens: int = Field(description="Of the long context, at most; half of them at least.")
+    perplexity: Figure = Field(description="After the long context.")
+    short_tokens: int = Field(description="Of the short context, at most.")
+    short_perplexity: Figure = Field(description="After the short context.")
+    ratio: Figure = Field(
+        description="Of the first to the second: below 1 the model uses what came long before, above it is confused."
+    )
+    scored: int = Field(description="Tokens scored.")
+
+
 class BenchmarkStatus(ApiModel):
     """The builtin engine with this artifact, in a pod of spec.jobs."""
 
@@ -430,6 +466,10 @@ class ArtifactStatus(ApiModel):
     comparison_identity: str | None = Field(
         default=None, description="Of the comparison with the base that found klDivergence and top1Agreement."
     )
+    long_context: LongContextStatus | None = Field(
+        default=None, description="Perplexity after a long context and after a short one."
+    )
+    long_context_identity: str | None = Field(default=None, description="Of the measurement that found it.")
     benchmark: BenchmarkStatus | None = Field(
         default=None,
         description="Speed and memory in the builtin engine, with the conditions they were measured under.",

@@ -25,7 +25,7 @@ class Label:
     OWNER_NAME = f"{GROUP}/owner-name"
     OWNER_NAMESPACE = f"{GROUP}/owner-namespace"
     OWNER_UID = f"{GROUP}/owner-uid"
-    WORK = f"{GROUP}/work"  # build, fetch, import, publish, verify, quantize, evaluate, compare, benchmark, train
+    WORK = f"{GROUP}/work"  # build, fetch, import, publish, verify, quantize, train, and what measures
     IDENTITY = f"{GROUP}/identity"  # first 32 digits of the work's identity
     INDEX = "batch.kubernetes.io/job-completion-index"  # of pods of a Job that has several; set by Kubernetes
     SUBJECT = f"{GROUP}/subject"  # which part of the owner: base, a variant, a stage

@@ -18,6 +18,7 @@ from deepseek_operator.api.deepseekmodel import (
     EvaluationSpec,
     ExistingClaimSource,
     HuggingFaceSource,
+    LongContextSpec,
     QuantizationSpec,
     ScratchSource,
 )
@@ -34,6 +35,7 @@ INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "verify": {},
     "evaluate": {"contextLength": 256, "maxTokens": None},
     "compare": {"contextLength": 256, "maxTokens": None},
+    "longcontext": {"contextLength": 256, "windows": 4},
     "benchmark": {"promptTokens": 128, "outputTokens": 64, "concurrency": 1},
     "train": {
         "learningRate": 3e-4,
@@ -106,6 +108,12 @@ def compare_identity(input_digest: str, base_digest: str, evaluation: Evaluation
     recipe = {"contextLength": evaluation.context_length, "maxTokens": evaluation.max_tokens}
     inputs = {"digest": input_digest, "base": base_digest, "text": _data(evaluation.text)}
     return _identity("compare", inputs, recipe)
+
+
+def long_context_identity(input_digest: str, evaluation: EvaluationSpec, asked: LongContextSpec) -> str:
+    """Of a measurement after long and short contexts."""
+    recipe = {"tokens": asked.tokens, "windows": asked.windows, "contextLength": evaluation.context_length}
+    return _identity("longcontext", {"digest": input_digest, "text": _data(evaluation.text)}, recipe)
 
 
 def benchmark_identity(input_digest: str, benchmark: BenchmarkSpec) -> str:

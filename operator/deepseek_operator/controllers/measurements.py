@@ -13,9 +13,9 @@ from deepseek_runtime.wire.result import JobResult
 
 from deepseek_operator.api.deepseekmodel import (
     ArtifactStatus,
-    BenchmarkSpec,
     BenchmarkStatus,
     DeepSeekModelSpec,
+    LongContextStatus,
     RoutingStatus,
     ScoresStatus,
 )
@@ -47,6 +47,7 @@ def wanted(spec: DeepSeekModelSpec, name: str) -> tuple[str, ...]:
     asked = {
         "evaluate": True,
         "compare": compared(spec, name),
+        "longcontext": spec.evaluation.long_context is not None,
         "benchmark": spec.evaluation.benchmark is not None,
     }
     return tuple(kind for kind in KINDS if asked[kind])
@@ -94,15 +95,17 @@ def measure(
 def unmeasured(artifact: ArtifactStatus) -> ArtifactStatus:
     """An artifact of which nothing is known yet."""
     return artifact.model_copy(
-        update=dict.fromkeys(("scores", "benchmark", *(kind.identity for kind in KINDS.values())))
+        update=dict.fromkeys(("scores", "long_context", "benchmark", *(kind.identity for kind in KINDS.values())))
     )
 
 
 def _work(works: ModelWorks, kind: str, artifact: ArtifactStatus, base: ArtifactStatus) -> Work:
     evaluation = works.spec.evaluation
     assert evaluation is not None, "nothing is wanted without an evaluation"  # noqa: S101
-    if kind == "benchmark":
-        return works.benchmark(evaluation.benchmark or BenchmarkSpec(), artifact)
+    if kind == "benchmark" and evaluation.benchmark is not None:
+        return works.benchmark(evaluation.benchmark, artifact)
+    if kind == "longcontext" and evaluation.long_context is not None:
+        return works.long_context(evaluation, evaluation.long_context, artifact)
     if kind == "compare":
         return works.compare(evaluation, artifact, base)
     return works.evaluate(evaluation, artifact)
@@ -164,6 +167,16 @@ def _new_comparison(artifact: ArtifactStatus, result: JobResult) -> Fields | Non
     return {"scores": artifact.scores.model_copy(update=figures)}
 
 
+def _old_long_context(artifact: ArtifactStatus, old: ArtifactStatus) -> Fields | None:
+    return {"long_context": old.long_context} if old.long_context is not None else None
+
+
+def _new_long_context(artifact: ArtifactStatus, result: JobResult) -> Fields | None:
+    if result.long_context is None:
+        return None
+    return {"long_context": LongContextStatus.model_validate(result.long_context.model_dump())}
+
+
 def _old_benchmark(artifact: ArtifactStatus, old: ArtifactStatus) -> Fields | None:
     return {"benchmark": old.benchmark} if old.benchmark is not None else None
 
@@ -177,5 +190,6 @@ def _new_benchmark(artifact: ArtifactStatus, result: JobResult) -> Fields | None
 KINDS: Mapping[str, Measurement] = {
     "evaluate": Measurement("evaluation_identity", _old_scores, _new_scores),
     "compare": Measurement("comparison_identity", _old_comparison, _new_comparison),
+    "longcontext": Measurement("long_context_identity", _old_long_context, _new_long_context),
     "benchmark": Measurement("benchmark_identity", _old_benchmark, _new_benchmark),
 }

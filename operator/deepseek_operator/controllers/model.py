@@ -56,6 +56,7 @@ _DOING = {
     "quantize": Reason.QUANTIZING,
     "evaluate": Reason.EVALUATING,
     "compare": Reason.EVALUATING,
+    "longcontext": Reason.EVALUATING,
     "benchmark": Reason.EVALUATING,
 }
 

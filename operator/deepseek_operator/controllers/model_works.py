@@ -13,6 +13,7 @@ from deepseek_runtime.wire.job import (
     FetchJob,
     ImportJob,
     Job,
+    LongContextJob,
     PublishJob,
     QuantizeJob,
     Tokenizer,
@@ -28,6 +29,7 @@ from deepseek_operator.api.deepseekmodel import (
     EvaluationSpec,
     ExistingClaimSource,
     HuggingFaceSource,
+    LongContextSpec,
     ScratchSource,
     VariantSpec,
 )
@@ -37,6 +39,7 @@ from deepseek_operator.controllers.identity import (
     benchmark_identity,
     compare_identity,
     evaluate_identity,
+    long_context_identity,
     quantize_identity,
     verify_identity,
 )
@@ -153,6 +156,25 @@ class ModelWorks:
             *data_mounts(evaluation.text),
         )
         return self._work(artifact.name, config, mounts, reads=artifact.claim, beside=base.claim)
+
+    def long_context(self, evaluation: EvaluationSpec, asked: LongContextSpec, artifact: ArtifactStatus) -> Work:
+        """Measure what a sealed base or variant makes of a long context."""
+        config = LongContextJob(
+            identity=long_context_identity(artifact.digest or "", evaluation, asked),
+            owner=self.owner.path,
+            credential=self._credential(),
+            input_digest=artifact.digest or "",
+            text=data_paths(evaluation.text),
+            tokens=asked.tokens,
+            context_length=evaluation.context_length,
+            windows=asked.windows,
+        )
+        mounts = (
+            Mount(INPUT, claim=artifact.claim, sub_path=ARTIFACT),
+            Mount(OUTPUT, claim=artifact.claim, sub_path=EVALUATIONS, read_only=False),
+            *data_mounts(evaluation.text),
+        )
+        return self._work(artifact.name, config, mounts, reads=artifact.claim)
 
     def benchmark(self, benchmark: BenchmarkSpec, artifact: ArtifactStatus) -> Work:
         """Measure the builtin engine with a sealed base or variant."""

@@ -74,7 +74,7 @@ REMEDIES: dict[str, str] = {
     Reason.STORAGE_TOO_SMALL: "Raise storage.size, or make the model smaller.",
     Reason.HEADS_NOT_DIVISIBLE: "Set parallelism.tensor to one of the numbers that divide the heads.",
     Reason.LAYERS_TOO_NARROW: "Lower parallelism.tensor to the width of the narrowest layer or less.",
-    Reason.CONTEXT_TOO_LONG: "Lower engine.contextLength, or leave it out for the model's own.",
+    Reason.CONTEXT_TOO_LONG: "Lower the length that is named, or leave it out where it has a default.",
     Reason.VARIANT_NOT_FOUND: "Add the variant to the model, or name one that it has.",
     Reason.GATE_BLOCKED: (
         "Quantize less of it (quantization.ignore), serve the base or another variant, or loosen the gate's limit "

@@ -112,7 +112,7 @@ def measure(
     for batch in batches(model, documents, context_length):
         if meter is not None:
             meter.expect(batch)
-        nats += _loss(model, batch)
+        nats += loss(model, batch)
         done += sum(window.scored for window in batch)
         speed = done / max(time.monotonic() - began, 1e-9)
         reporter.update("scoring", unit="tokens", done=done, total=total, tokens_per_second=speed, loss=nats / done)
@@ -129,9 +129,14 @@ def measure(
 
 
 def batches(model: PreTrainedModel, documents: Sequence[Document], context_length: int) -> Iterator[list[Window]]:
-    """The windows of all documents, as many at once as BATCH_TOKENS allows."""
+    """The windows of all documents, in groups."""
     bos: int = model.config.bos_token_id
     every = (window for document in documents for window in windows(document.tokens, bos, context_length))
+    yield from grouped(every, context_length)
+
+
+def grouped(every: Iterator[Window], context_length: int) -> Iterator[list[Window]]:
+    """Windows of at most `context_length` tokens, as many at once as BATCH_TOKENS allows."""
     while batch := list(islice(every, max(1, BATCH_TOKENS // context_length))):
         yield batch
 
@@ -150,14 +155,14 @@ def last_states(model: PreTrainedModel, batch: Sequence[Window]) -> torch.Tensor
 
 
 @torch.inference_mode()
-def _loss(model: PreTrainedModel, batch: Sequence[Window]) -> float:
+def loss(model: PreTrainedModel, batch: Sequence[Window]) -> float:
     """Negative log-likelihood of the batch's scored tokens in nats."""
     states = last_states(model, batch)
     targets = torch.tensor([target for window in batch for target in window.targets[window.first :]]).to(model.device)
     rows_at_once = max(1, LOGITS // model.config.vocab_size)
-    loss = torch.zeros((), dtype=torch.float64, device=model.device)
+    nats = torch.zeros((), dtype=torch.float64, device=model.device)
     for begin in range(0, len(targets), rows_at_once):
         logits = model.lm_head(states[begin : begin + rows_at_once]).float()
         wanted = targets[begin : begin + rows_at_once]
-        loss += functional.cross_entropy(logits, wanted, reduction="none").double().sum()
-    return float(loss)
+        nats += functional.cross_entropy(logits, wanted, reduction="none").double().sum()
+    return float(nats)

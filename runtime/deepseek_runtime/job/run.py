@@ -38,6 +38,7 @@ WORKS = {
     "quantize": "deepseek_runtime.quantize.int8",
     "evaluate": "deepseek_runtime.evaluate.perplexity",
     "compare": "deepseek_runtime.evaluate.comparison",
+    "longcontext": "deepseek_runtime.evaluate.long_context",
     "benchmark": "deepseek_runtime.evaluate.benchmark",
     "train": "deepseek_runtime.train.stage",
     "verify": "deepseek_runtime.signing.verification",

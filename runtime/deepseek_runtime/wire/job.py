@@ -17,6 +17,7 @@ ALGORITHMS: dict[str, int] = {
     "quantize": 1,
     "evaluate": 1,
     "compare": 1,
+    "longcontext": 1,
     "benchmark": 1,
     "train": 1,
     "verify": 1,
@@ -136,6 +137,18 @@ class CompareJob(_Job):
     max_tokens: int | None = None
 
 
+class LongContextJob(_Job):
+    """Measure the same tokens of held-out text after a long context and after a short one."""
+
+    kind: Literal["longcontext"] = "longcontext"
+    input: str = INPUT
+    input_digest: str
+    text: tuple[str, ...]
+    tokens: int
+    context_length: int  # the short one
+    windows: int
+
+
 class BenchmarkJob(_Job):
     """Measure the builtin engine with a model: requests of random tokens, all at once."""
 
@@ -196,7 +209,7 @@ class TrainJob(_Job):
     keep_checkpoints: int = 2
 
 
-Measurement = EvaluateJob | CompareJob | BenchmarkJob | VerifyJob
+Measurement = EvaluateJob | CompareJob | LongContextJob | BenchmarkJob | VerifyJob
 """Jobs whose results lie beside the artifact, in `output/<identity>/`."""
 Job = Annotated[
     BuildJob | FetchJob | DatasetJob | ImportJob | PublishJob | QuantizeJob | Measurement | TrainJob,

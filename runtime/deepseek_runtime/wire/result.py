@@ -78,6 +78,18 @@ class Comparison(WireModel):
     seconds: float
 
 
+class LongContext(WireModel):
+    """Perplexity of the same tokens after up to `tokens` of context, and after up to `short_tokens`."""
+
+    tokens: int
+    perplexity: float
+    short_tokens: int
+    short_perplexity: float
+    ratio: float  # of the first to the second: below 1 the model uses what came long before
+    scored: int
+    seconds: float
+
+
 class Benchmark(WireModel):
     """The builtin engine with this model, and the conditions that it was measured under; figures are medians."""
 
@@ -140,6 +152,7 @@ class JobResult(WireModel):
     quantization: Quantization | None = None
     scores: Scores | None = None
     comparison: Comparison | None = None
+    long_context: LongContext | None = None
     benchmark: Benchmark | None = None
     training: Training | None = None
     fetched: Fetched | None = None

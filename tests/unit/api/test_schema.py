@@ -121,6 +121,7 @@ OPTIONAL = {
     ("DeepSeekModel", "spec.evaluation.benchmark"),
     ("DeepSeekModel", "spec.verification"),
     ("DeepSeekModel", "spec.verification.signature"),
+    ("DeepSeekModel", "spec.evaluation.longContext"),
     ("DeepSeekModel", "spec.variants[].gate"),
     ("DeepSeekModel", "spec.source.huggingFace"),
     ("DeepSeekModel", "spec.source.huggingFace.tokenSecretRef"),

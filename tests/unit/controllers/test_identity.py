@@ -6,6 +6,7 @@ from deepseek_operator.api.deepseekmodel import (
     EvaluationSpec,
     ExistingClaimSource,
     HuggingFaceSource,
+    LongContextSpec,
     QuantizationSpec,
     ScratchSource,
 )
@@ -53,6 +54,11 @@ def compare(**changes: object) -> str:
     return identity.compare_identity(INPUT, "cd" * 32, EvaluationSpec.model_validate({"text": TEXT, **changes}))
 
 
+def long_context(evaluation: dict[str, object] | None = None, **changes: object) -> str:
+    measured = EvaluationSpec.model_validate({"text": TEXT, **(evaluation or {})})
+    return identity.long_context_identity(INPUT, measured, LongContextSpec.model_validate({"tokens": 4096, **changes}))
+
+
 def benchmark(**changes: object) -> str:
     return identity.benchmark_identity(INPUT, BenchmarkSpec.model_validate(changes))
 
@@ -68,6 +74,7 @@ def test_golden() -> None:
         "trainOnDataset": train_on("cd" * 32),
         "evaluate": evaluate(),
         "compare": compare(),
+        "longcontext": long_context(),
         "benchmark": benchmark(),
         "train": train(),
         "sft": train(type="sft", until={"epochs": 3}),
@@ -81,6 +88,7 @@ def test_golden() -> None:
         "trainOnDataset": "b4c0e3886a86b9c856e4d83519d0f14cc5e9fef0ccf5a3e98baa015f5b71884f",
         "evaluate": "6ba8eac1f258a1d73a9756730a3bf967f8f51680f6c6e4fc60b30baaf28e488b",
         "compare": "36eba681fcdafe9d8b9bafbcc98ed7ea4bc9123d6b94b97fee9920359798d8a8",
+        "longcontext": "efc6fb4d12b724008f121a92a0f43a8a87e0b241dd5b18c54a3f221cc53e2487",
         "benchmark": "b2b04107e8ed8ba013edc71cce47edf3d9c0ca7fec36b940a984ffa1812a2b5c",
         "train": "220aeb1704f71be6a8d33f5afafcb39c5ffe6c6d63ee57c921467833dfca4746",
         "sft": "f77017033258672707f7f5c1dbaf1e7056cd084c57c144258cce303de5b6351e",
@@ -93,6 +101,7 @@ def test_a_default_that_is_written_out_is_the_same_work() -> None:
     assert train(hyperparameters={"learningRate": 3e-4, "batchSize": 8}) == train()
     assert quantize(ignore=[]) == quantize()
     assert evaluate(contextLength=256) == evaluate()
+    assert long_context(windows=4) == long_context({"contextLength": 256, "maxTokens": 64}) == long_context()
     assert benchmark(promptTokens=128, outputTokens=64, concurrency=1) == benchmark()
     assert evaluate(compare=True, benchmark={}) == evaluate(), "what is measured beside it changes nothing"
     assert compare(contextLength=256, compare=True) == compare()
@@ -112,6 +121,8 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
         train(), train(data=other), train(until={"steps": 401}), train(hyperparameters={"seed": 1}),
         train(type="sft"), train(type="sft", until={"epochs": 400}), train(type="sft", hyperparameters={"seed": 1}),
         quantize(), quantize(ignore=["*"]), evaluate(), evaluate(maxTokens=64), evaluate(text=other),
+        long_context(), long_context(tokens=8192), long_context(windows=1), long_context({"contextLength": 64}),
+        long_context({"text": other}),
         benchmark(), benchmark(promptTokens=64), benchmark(outputTokens=128), benchmark(concurrency=2),
         compare(), compare(maxTokens=64), compare(text=other),
         identity.compare_identity(INPUT, "ef" * 32, EvaluationSpec.model_validate({"text": TEXT})),
@@ -129,7 +140,9 @@ def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
     """A field that is added to the API must be added to the table, or every identity would change."""
     default = hyperparameters(StageSpec.model_validate(STAGE)).model_dump(by_alias=True)
     assert default == identity.INTRODUCED["train"]
-    assert set(EvaluationSpec.model_fields) - {"text", "compare", "benchmark"} == {"context_length", "max_tokens"}
+    beside = {"text", "compare", "long_context", "benchmark"}
+    assert set(EvaluationSpec.model_fields) - beside == {"context_length", "max_tokens"}
+    assert set(LongContextSpec.model_fields) == {"tokens", "windows"}
     assert BenchmarkSpec().to_object() == identity.INTRODUCED["benchmark"]
     assert set(QuantizationSpec.model_fields) == {"scheme", "ignore"}
     assert set(HuggingFaceSource.model_fields) - {"token_secret_ref"} == {"repo", *identity.INTRODUCED["fetch"]}

@@ -99,3 +99,20 @@ def test_a_benchmark_outlives_another_text_and_a_lost_status() -> None:
     assert world.computed == computed
     world.apply(scratch().variant("int8").evaluated(benchmark={"concurrency": 2}, contextLength=64)).settle()
     assert world.computed == [*computed, "benchmark base", "benchmark int8"]
+
+
+def test_a_long_context_is_measured_of_base_and_variants_and_by_itself() -> None:
+    world = World().apply(scratch().variant("int8").evaluated()).settle()
+    before = list(world.computed)
+    world.apply(scratch().variant("int8").evaluated(longContext={"tokens": 1024})).settle()
+    assert world.computed == [*before, "longcontext base", "longcontext int8"]
+    found = artifacts(world)
+    assert found["int8"]["longContext"] == {
+        "tokens": 1024, "perplexity": 18.0, "shortTokens": 256, "shortPerplexity": 20.0, "ratio": 0.9, "scored": 2048,
+    }  # fmt: skip
+    world.forget()
+    world.settle()
+    assert artifacts(world) == found
+    world.apply(scratch().variant("int8").evaluated()).settle()
+    assert "longContext" not in artifacts(world)["int8"]
+    assert world.computed == [*before, "longcontext base", "longcontext int8"]

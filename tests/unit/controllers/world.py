@@ -24,6 +24,7 @@ from deepseek_runtime.wire.job import (
     FetchJob,
     ImportJob,
     Job,
+    LongContextJob,
     PublishJob,
     QuantizeJob,
     TrainJob,
@@ -38,6 +39,7 @@ from deepseek_runtime.wire.result import (
     Dataset,
     Fetched,
     JobResult,
+    LongContext,
     Quantization,
     Routing,
     Scores,
@@ -398,6 +400,8 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         )
     if isinstance(config, CompareJob):
         return result
+    if isinstance(config, LongContextJob):
+        return result.model_copy(update={"long_context": LONG_CONTEXT})
     if isinstance(config, BenchmarkJob):
         return result.model_copy(update={"benchmark": BENCHMARK})
     source = (
@@ -466,6 +470,9 @@ BENCHMARK = Benchmark(
     threads=2,
     dtype="float32",
     torch="2.13.0",
+)
+LONG_CONTEXT = LongContext(
+    tokens=1024, perplexity=18.0, short_tokens=256, short_perplexity=20.0, ratio=0.9, scored=2048, seconds=1.0
 )
 ROUTING = Routing(layers=1, experts=4, max_to_mean=1.25, mean_max_to_mean=1.25, dead_experts=0)
 TINY_V3 = Architecture(
