@@ -296,6 +296,29 @@ class VerificationSpec(ApiModel):
     )
 
 
+class SigningKey(ApiModel):
+    """One key of a Secret of this namespace: a private key without a password, in PEM."""
+
+    name: str = Field(
+        min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", description="The Secret."
+    )
+    key: str = Field(
+        default="key.pem",
+        min_length=1,
+        max_length=253,
+        pattern=r"^[-._a-zA-Z0-9]+$",
+        description="The key in its data, of the curve P-256, P-384 or P-521.",
+    )
+
+
+class SigningSpec(ApiModel):
+    """Signs what is made here: every variant, and a base that is new or published by a TrainingRun."""
+
+    key_secret_ref: SigningKey = Field(
+        description="The key. It is mounted into the Job that signs, and nowhere else. To sign with another key, name another Secret or another key of it."
+    )
+
+
 class DeepSeekModelSpec(ApiModel):
     """What is wanted."""
 
@@ -309,12 +332,20 @@ class DeepSeekModelSpec(ApiModel):
                 "!(has(self.source.scratch) || has(self.source.trainingRun)) || !has(self.verification) || (!has(self.verification.signature) && (!has(self.verification.allow) || self.verification.allow.size() == 0))",
                 "a model that is made here has no signature and nothing to allow; verify its digest or files",
             ),
+            (
+                "!has(self.signing) || self.variants.size() > 0 || has(self.source.scratch) || has(self.source.trainingRun)",
+                "signing signs what is made here, and this model has no variants",
+            ),
         )
     )
     source: ModelSource = Field(description="Where the weights come from.")
     verification: VerificationSpec | None = Field(
         default=None,
         description="What the base must prove before anything is made of it, trained on it or begins to be served with it. Changing it fetches nothing again: what is sealed is verified anew.",
+    )
+    signing: SigningSpec | None = Field(
+        default=None,
+        description="Signs what is made here with its provenance, in the form of OpenSSF Model Signing v1. Changing it makes nothing again.",
     )
     storage: Storage = Field(default=Storage(), description="The volumes; one for the base and one for each variant.")
     variants: list[VariantSpec] = Field(
@@ -444,6 +475,18 @@ class GateStatus(ApiModel):
     )
 
 
+class SignatureStatus(ApiModel):
+    """The signature of an artifact. `python -m model_signing verify key` proves it with the public key."""
+
+    identity: str = Field(description="Of the signing: the artifact, how it was made, and which key was named.")
+    path: str = Field(
+        description="On the artifact's claim, where `artifact` is what is signed; the provenance is in it, and signed alone beside it."
+    )
+    signer: str = Field(
+        description="The key: SHA-256 of its SubjectPublicKeyInfo, as `openssl pkey -pubin -outform DER | sha256sum` gives it."
+    )
+
+
 class ArtifactStatus(ApiModel):
     """One sealed artifact: the base or a variant."""
 
@@ -476,6 +519,7 @@ class ArtifactStatus(ApiModel):
     )
     benchmark_identity: str | None = Field(default=None, description="Of the benchmark that found them.")
     gate: GateStatus | None = Field(default=None, description="Whether a variant with a gate may be served.")
+    signature: SignatureStatus | None = Field(default=None, description="Who signed it, where it is signed.")
     image: str | None = Field(default=None, description="The image that made it: provenance, not identity.")
     seconds: Figure | None = Field(default=None, description="How long its Job took.")
 
@@ -516,6 +560,7 @@ class DeepSeekModelStatus(CommonStatus):
             "Publishing",
             "Verifying",
             "Quantizing",
+            "Signing",
             "Evaluating",
             "Ready",
             "Blocked",

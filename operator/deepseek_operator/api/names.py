@@ -25,7 +25,7 @@ class Label:
     OWNER_NAME = f"{GROUP}/owner-name"
     OWNER_NAMESPACE = f"{GROUP}/owner-namespace"
     OWNER_UID = f"{GROUP}/owner-uid"
-    WORK = f"{GROUP}/work"  # build, fetch, import, publish, verify, quantize, train, and what measures
+    WORK = f"{GROUP}/work"  # build, fetch, import, publish, verify, quantize, sign, train, and what measures
     IDENTITY = f"{GROUP}/identity"  # first 32 digits of the work's identity
     INDEX = "batch.kubernetes.io/job-completion-index"  # of pods of a Job that has several; set by Kubernetes
     SUBJECT = f"{GROUP}/subject"  # which part of the owner: base, a variant, a stage
@@ -56,6 +56,7 @@ class Condition:
     ACQUIRED = "Acquired"  # model: the base revision is sealed and proven
     VERIFIED = "Verified"  # model with a verification: the base has proven all that is asked
     VARIANTS_READY = "VariantsReady"  # model with variants
+    SIGNED = "Signed"  # model with signing: what is made here is signed
     EVALUATED = "Evaluated"  # model with an evaluation
     GATES_PASSED = "GatesPassed"  # model with a gate: no variant is blocked
     DELETION_BLOCKED = "DeletionBlocked"  # model: a service still runs on it
@@ -77,6 +78,7 @@ class Reason:
     PUBLISHING = "Publishing"
     VERIFYING = "Verifying"
     QUANTIZING = "Quantizing"
+    SIGNING = "Signing"
     EVALUATING = "Evaluating"
     TRAINING = "Training"
     SUSPENDED = "Suspended"

@@ -21,6 +21,7 @@ from deepseek_operator.api.deepseekmodel import (
     LongContextSpec,
     QuantizationSpec,
     ScratchSource,
+    SigningKey,
 )
 from deepseek_operator.api.trainingrun import HubDataset, StageSpec
 from deepseek_operator.controllers.hyperparameters import hyperparameters
@@ -33,6 +34,7 @@ INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "publish": {},
     "quantize": {"ignore": []},
     "verify": {},
+    "sign": {},
     "evaluate": {"contextLength": 256, "maxTokens": None},
     "compare": {"contextLength": 256, "maxTokens": None},
     "longcontext": {"contextLength": 256, "windows": 4},
@@ -54,15 +56,24 @@ INTRODUCED: Mapping[str, Mapping[str, Any]] = {
 """Defaults as they were when each field came; never edited, only added to."""
 
 
+Preimage = Mapping[str, Any]
+"""What the identity of a work is the digest of: kind, inputs, recipe and algorithm."""
+
+
 def build_identity(source: ScratchSource) -> str:
     """Of a model with random weights."""
+    return digest(build_work(source))
+
+
+def build_work(source: ScratchSource) -> Preimage:
+    """How a model with random weights is made."""
     recipe = {
         "architecture": source.architecture,
         "config": source.config,
         "seed": source.seed,
         "vocabSize": source.tokenizer.vocab_size,
     }
-    return _identity("build", {"text": _data(source.tokenizer.text)}, recipe)
+    return _work("build", {"text": _data(source.tokenizer.text)}, recipe)
 
 
 def fetch_identity(source: HuggingFaceSource) -> str:
@@ -83,13 +94,23 @@ def import_identity(source: ExistingClaimSource) -> str:
 
 def publish_identity(input_digest: str) -> str:
     """Of a copy of a run's export."""
-    return _identity("publish", {"digest": input_digest}, {})
+    return digest(publish_work(input_digest))
+
+
+def publish_work(input_digest: str) -> Preimage:
+    """How a copy of a run's export is made."""
+    return _work("publish", {"digest": input_digest}, {})
 
 
 def quantize_identity(input_digest: str, quantization: QuantizationSpec) -> str:
     """Of a variant."""
+    return digest(quantize_work(input_digest, quantization))
+
+
+def quantize_work(input_digest: str, quantization: QuantizationSpec) -> Preimage:
+    """How a variant is made."""
     recipe = {"scheme": quantization.scheme, "ignore": list(quantization.ignore)}
-    return _identity("quantize", {"digest": input_digest}, recipe)
+    return _work("quantize", {"digest": input_digest}, recipe)
 
 
 def verify_identity(input_digest: str, asked: Verification) -> str:
@@ -121,6 +142,12 @@ def benchmark_identity(input_digest: str, benchmark: BenchmarkSpec) -> str:
     return _identity("benchmark", {"digest": input_digest}, benchmark.to_object())
 
 
+def sign_identity(input_digest: str, work: Preimage, key: SigningKey) -> str:
+    """Of a signature. The operator knows a key by the name it has, for it reads no Secrets."""
+    inputs = {"digest": input_digest, "work": digest(work), "secret": key.name, "key": key.key}
+    return _identity("sign", inputs, {})
+
+
 def train_identity(input_digest: str, stage: StageSpec, datasets: Mapping[str, str]) -> str:
     """Of one stage of a run. How many processes share the work is no part of it: they share the same batches.
 
@@ -149,6 +176,10 @@ def _repository(source: HuggingFaceSource) -> dict[str, Any]:
 
 
 def _identity(kind: str, inputs: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    return digest(_work(kind, inputs, recipe))
+
+
+def _work(kind: str, inputs: Mapping[str, Any], recipe: Mapping[str, Any]) -> Preimage:
     introduced = INTRODUCED[kind]
     changed = {name: value for name, value in recipe.items() if name not in introduced or introduced[name] != value}
-    return digest({"kind": kind, "inputs": inputs, "recipe": changed, "algorithm": ALGORITHMS[kind]})
+    return {"kind": kind, "inputs": inputs, "recipe": changed, "algorithm": ALGORITHMS[kind]}

@@ -13,7 +13,7 @@ from deepseek_operator.api.deepseekmodel import (
     VerificationStatus,
 )
 from deepseek_operator.api.names import FINALIZER_IN_USE, MODEL, TRAINING, Condition, Reason
-from deepseek_operator.controllers import gate, measurements, verification
+from deepseek_operator.controllers import gate, measurements, signing, verification
 from deepseek_operator.controllers.artifacts import Advance, advance, remembered
 from deepseek_operator.controllers.conditions import (
     Verdict,
@@ -54,6 +54,7 @@ _DOING = {
     "publish": Reason.PUBLISHING,
     "verify": Reason.VERIFYING,
     "quantize": Reason.QUANTIZING,
+    "sign": Reason.SIGNING,
     "evaluate": Reason.EVALUATING,
     "compare": Reason.EVALUATING,
     "longcontext": Reason.EVALUATING,
@@ -70,13 +71,14 @@ class Life:
     verification: Advance | None = None
     proof: VerificationStatus | None = None
     variants: tuple[Advance, ...] = ()
+    signatures: tuple[Advance, ...] = ()
     scores: tuple[Advance, ...] = ()
 
     @property
     def parts(self) -> tuple[Advance, ...]:
         """Everything that has been looked at, in the order of work."""
         first = tuple(part for part in (self.base, self.verification) if part is not None)
-        return first + self.variants + self.scores
+        return first + self.variants + self.signatures + self.scores
 
 
 class ModelController:
@@ -162,10 +164,12 @@ def live(works: ModelWorks, previous: DeepSeekModelStatus, observed: Observed, n
     variants = tuple(advance(owner, work, spec.storage, known, observed, now) for work in making)
     if held:
         return Life(found, base, verifying, proof, variants)
+    (base, *others), signatures = signing.sign(works, found, (base, *variants), known, observed, now)
+    variants = tuple(others)
     sealed = [part.artifact for part in (base, *variants) if part.ready]
     quiet = len(sealed) == 1 + len(variants)
     scores = measurements.measure(works, sealed, previous.artifacts, observed, now, quiet=quiet)
-    return Life(found, base, verifying, proof, variants, scores)
+    return Life(found, base, verifying, proof, variants, signatures, scores)
 
 
 def _children(life: Life) -> tuple[Child, ...]:
@@ -243,6 +247,10 @@ def _domain(spec: DeepSeekModelSpec, life: Life, artifacts: list[ArtifactStatus]
                 f"{', '.join(variant.name for variant in spec.variants)}: sealed",
             )
         )
+    if spec.signing is not None:
+        names = [part.artifact.name for part in life.signatures]
+        wanted = len(spec.variants) + (spec.source.scratch is not None or spec.source.training_run is not None)
+        verdicts.append(_verdict(Condition.SIGNED, life.signatures, wanted, f"{', '.join(names)}: signed"))
     if spec.evaluation is not None:
         wanted = sum(len(measurements.wanted(spec, name)) for name in (BASE, *(v.name for v in spec.variants)))
         scores = {part.artifact.name: part.artifact.scores for part in life.scores if part.artifact.scores}
@@ -306,7 +314,9 @@ def _phase(ready: Verdict, life: Life, *, stuck: bool) -> str:
         return _PHASES[_DOING[life.base.work.kind]]
     if life.verification is not None and not life.verification.ready:
         return "Verifying"
-    return "Quantizing" if any(not part.ready for part in life.variants) else "Evaluating"
+    if any(not part.ready for part in life.variants):
+        return "Quantizing"
+    return "Signing" if any(not part.ready for part in life.signatures) else "Evaluating"
 
 
 def _summary(spec: DeepSeekModelSpec, life: Life) -> str:

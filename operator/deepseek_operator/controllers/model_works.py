@@ -1,4 +1,5 @@
-"""The Jobs of a model: build, fetch, import or publish the base, verify it, quantize a variant, evaluate either."""
+"""The Jobs of a model: build, fetch, import or publish the base, verify it, quantize a variant, sign
+and evaluate either."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from deepseek_runtime.wire.job import (
     LongContextJob,
     PublishJob,
     QuantizeJob,
+    SignJob,
     Tokenizer,
     VerifyJob,
 )
-from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, OUTPUT, TOKEN, TOKEN_FILE
+from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, KEY_FILE, OUTPUT, SIGNING, TOKEN, TOKEN_FILE
 from deepseek_runtime.wire.verification import Allowed, FileDigest, SignatureCheck, Verification
 
 from deepseek_operator.api.deepseekmodel import (
@@ -31,16 +33,22 @@ from deepseek_operator.api.deepseekmodel import (
     HuggingFaceSource,
     LongContextSpec,
     ScratchSource,
+    SigningKey,
     VariantSpec,
 )
 from deepseek_operator.controllers.attempts import Work
 from deepseek_operator.controllers.decision import Settings
 from deepseek_operator.controllers.identity import (
+    Preimage,
     benchmark_identity,
+    build_work,
     compare_identity,
     evaluate_identity,
     long_context_identity,
+    publish_work,
     quantize_identity,
+    quantize_work,
+    sign_identity,
     verify_identity,
 )
 from deepseek_operator.controllers.origin import BASE, Origin
@@ -116,6 +124,34 @@ class ModelWorks:
             Mount(OUTPUT, claim=base.claim, sub_path=EVALUATIONS, read_only=False),
         )
         return self._work(BASE, config, mounts, reads=base.claim)
+
+    def made(self, name: str, base: ArtifactStatus, origin: Origin) -> Preimage | None:
+        """How a part of the model is made here; None for a base that comes from outside."""
+        if name != BASE:
+            quantization = next(variant.quantization for variant in self.spec.variants if variant.name == name)
+            return quantize_work(base.digest or "", quantization)
+        if (scratch := self.spec.source.scratch) is not None:
+            return build_work(scratch)
+        return publish_work(origin.lineage.digest or "") if self.spec.source.training_run is not None else None
+
+    def sign(self, key: SigningKey, made: Preimage, artifact: ArtifactStatus) -> Work:
+        """Sign a sealed artifact and how it was made; the signature lies beside it."""
+        source = artifact.digest or ""
+        config = SignJob(
+            identity=sign_identity(source, made, key),
+            owner=self.owner.path,
+            credential=self._credential(),
+            input_digest=source,
+            name=f"{self.owner.namespace}/{self.owner.name}/{artifact.name}",
+            work=dict(made),
+            key_file=f"{SIGNING}/{KEY_FILE}",
+        )
+        mounts = (
+            Mount(INPUT, claim=artifact.claim),
+            Mount(OUTPUT, claim=artifact.claim, sub_path=EVALUATIONS, read_only=False),
+            Mount(SIGNING, secret=key.name, key=key.key, file=KEY_FILE),
+        )
+        return self._work(artifact.name, config, mounts, reads=artifact.claim)
 
     def evaluate(self, evaluation: EvaluationSpec, artifact: ArtifactStatus) -> Work:
         """Measure a sealed base or variant; the result lies beside it."""

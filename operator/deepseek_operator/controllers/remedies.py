@@ -24,7 +24,8 @@ REMEDIES: dict[str, str] = {
     ),
     Reason.OUT_OF_MEMORY: "Raise resources.limits.memory, or make the model, the batch or the cache smaller.",
     Reason.SECRET_MISSING: (
-        "Create the Secret with that key, or correct huggingFace.tokenSecretRef; the pod then starts by itself."
+        "Create the Secret with that key, or correct huggingFace.tokenSecretRef or signing.keySecretRef, "
+        "whichever names it; the pod then starts by itself."
     ),
     Reason.ACCESS_DENIED: "Accept the model's licence on the hub with the token's account, or use another token.",
     Reason.SOURCE_NOT_FOUND: "Correct repo, revision or endpoint of huggingFace.",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepseek_runtime.job.errors import JobError
-from deepseek_runtime.wire.job import Job, Measurement, TrainJob
+from deepseek_runtime.wire.job import Beside, Job, TrainJob
 from deepseek_runtime.wire.paths import INDEX_ENVIRONMENT, STAGES
 
 LOCK_FILE = ".lock"
@@ -17,7 +17,7 @@ LOCK_FILE = ".lock"
 def place(job: Job) -> Path:
     """The directory that holds this Job's `result.json`."""
     output = Path(job.output)
-    if isinstance(job, Measurement):
+    if isinstance(job, Beside):
         return output / job.identity
     if isinstance(job, TrainJob):
         return output / STAGES / job.stage

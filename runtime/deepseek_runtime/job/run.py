@@ -21,7 +21,7 @@ from deepseek_runtime.job.status_server import StatusServer
 from deepseek_runtime.weights import manifest, seal
 from deepseek_runtime.wire.base import VERSION, WireModel
 from deepseek_runtime.wire.exit_codes import ExitCode
-from deepseek_runtime.wire.job import JOB, CompareJob, Job, Measurement, QuantizeJob, TrainJob
+from deepseek_runtime.wire.job import JOB, Beside, CompareJob, Job, QuantizeJob, TrainJob
 from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT, STATUS_PORT, TERMINATION_LOG
 from deepseek_runtime.wire.result import JobResult, encode
 
@@ -41,6 +41,7 @@ WORKS = {
     "longcontext": "deepseek_runtime.evaluate.long_context",
     "benchmark": "deepseek_runtime.evaluate.benchmark",
     "train": "deepseek_runtime.train.stage",
+    "sign": "deepseek_runtime.signing.artifact",
     "verify": "deepseek_runtime.signing.verification",
 }
 """The module whose `run(job, reporter)` does the work and seals it.
@@ -116,7 +117,7 @@ def _promised(job: Job) -> dict[str, str]:
         return {job.input: job.input_digest, job.base: job.base_digest}
     if isinstance(job, TrainJob):
         return {job.input: job.input_digest, **job.datasets}
-    return {job.input: job.input_digest} if isinstance(job, QuantizeJob | Measurement) else {}
+    return {job.input: job.input_digest} if isinstance(job, QuantizeJob | Beside) else {}
 
 
 def _writing(job: Job, directory: Path) -> AbstractContextManager[None]:

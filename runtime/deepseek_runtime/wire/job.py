@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from deepseek_runtime.wire.base import VERSION, WireModel
-from deepseek_runtime.wire.paths import BASE, DATA, INPUT, OUTPUT
+from deepseek_runtime.wire.paths import ARTIFACT, BASE, DATA, INPUT, OUTPUT
 from deepseek_runtime.wire.verification import Allowed, Verification
 
 ALGORITHMS: dict[str, int] = {
@@ -21,6 +21,7 @@ ALGORITHMS: dict[str, int] = {
     "benchmark": 1,
     "train": 1,
     "verify": 1,
+    "sign": 1,
 }
 """Raised by hand when the same recipe would give other bytes: part of the identity of work, unlike the image."""
 
@@ -169,6 +170,21 @@ class VerifyJob(_Job):
     verification: Verification
 
 
+class SignJob(_Job):
+    """Sign a sealed artifact and where it comes from; the signature lies in `output/<identity>/` beside it.
+
+    `input` is `artifact/` of its volume, with `result.json` beside it. `work` is what made it: kind, inputs, recipe and
+    algorithm, whose digest is the identity of the sealed result.
+    """
+
+    kind: Literal["sign"] = "sign"
+    input: str = f"{INPUT}/{ARTIFACT}"
+    input_digest: str
+    name: str  # what the signature calls the artifact
+    work: dict[str, Any]
+    key_file: str
+
+
 class Hyperparameters(WireModel):
     """AdamW with linear warm-up and cosine decay; see the TrainingRun's reference for each."""
 
@@ -209,10 +225,10 @@ class TrainJob(_Job):
     keep_checkpoints: int = 2
 
 
-Measurement = EvaluateJob | CompareJob | LongContextJob | BenchmarkJob | VerifyJob
-"""Jobs whose results lie beside the artifact, in `output/<identity>/`."""
+Beside = EvaluateJob | CompareJob | LongContextJob | BenchmarkJob | VerifyJob | SignJob
+"""Jobs that read a sealed model and leave their results beside it, in `output/<identity>/`."""
 Job = Annotated[
-    BuildJob | FetchJob | DatasetJob | ImportJob | PublishJob | QuantizeJob | Measurement | TrainJob,
+    BuildJob | FetchJob | DatasetJob | ImportJob | PublishJob | QuantizeJob | Beside | TrainJob,
     Field(discriminator="kind"),
 ]
 JOB: TypeAdapter[Job] = TypeAdapter(Job)

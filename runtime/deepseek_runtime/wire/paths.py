@@ -12,6 +12,7 @@ BASE = "/base"  # the sealed base that a variant is compared with, read-only
 DATA = "/data"  # /data/<index>: one mount for each data source, read-only
 MODEL = "/model"  # the sealed model that an engine serves, read-only
 TOKEN = "/token"  # noqa: S105 the Secret that a fetch authenticates with: a directory that no other pod has
+SIGNING = "/signing"  # the Secret with the key that a sign Job signs with: a directory that no other pod has
 SCRATCH = "/tmp"  # noqa: S108 an emptyDir; HOME and every cache lie in it
 
 ARTIFACT = "artifact"
@@ -21,6 +22,9 @@ STAGES = "stages"
 DATASETS = "datasets"
 RESULT_FILE = "result.json"
 MANIFEST_FILE = "manifest.json"
+SIGNATURE_FILE = "model.sig"  # in evaluations/<identity>/: the signature of the artifact, its provenance in it
+PROVENANCE_FILE = "provenance.sigstore.json"  # beside it: the provenance alone, signed by the same key
+KEY_FILE = "key.pem"
 TOKEN_FILE = "token"  # noqa: S105 a file's name
 
 TERMINATION_LOG = "/dev/termination-log"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from deepseek_runtime.wire.base import VERSION, WireModel
 from deepseek_runtime.wire.progress import Examples
-from deepseek_runtime.wire.verification import Verified
+from deepseek_runtime.wire.verification import Signed, Verified
 
 MAX_BYTES = 4096
 """Kubernetes' limit of a termination message."""
@@ -157,6 +157,7 @@ class JobResult(WireModel):
     training: Training | None = None
     fetched: Fetched | None = None
     verification: Verified | None = None
+    signature: Signed | None = None
     image: str | None = None
     started_at: str | None = None  # RFC 3339, UTC
     finished_at: str | None = None

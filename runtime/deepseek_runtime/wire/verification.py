@@ -52,3 +52,10 @@ class Verified(WireModel):
     files: int = 0  # whose digests were given
     signer: str | None = None  # SHA-256 of the key's SubjectPublicKeyInfo
     signed_name: str | None = None  # what the signer called the model
+
+
+class Signed(WireModel):
+    """A signature that was made: of how many files, by which key (SHA-256 of its SubjectPublicKeyInfo)."""
+
+    signer: str
+    files: int

@@ -119,6 +119,7 @@ class TestResource:
 OPTIONAL = {
     ("DeepSeekModel", "spec.evaluation"),
     ("DeepSeekModel", "spec.evaluation.benchmark"),
+    ("DeepSeekModel", "spec.signing"),
     ("DeepSeekModel", "spec.verification"),
     ("DeepSeekModel", "spec.verification.signature"),
     ("DeepSeekModel", "spec.evaluation.longContext"),

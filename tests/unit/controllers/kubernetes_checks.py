@@ -38,8 +38,8 @@ def check_restricted(template: dict[str, Any]) -> None:
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
     assert spec["automountServiceAccountToken"] is False
     assert spec["enableServiceLinks"] is False
-    fetches = template["metadata"]["labels"].get(Label.WORK) == "fetch"
-    kinds = {"emptyDir", "persistentVolumeClaim", "configMap", *(["secret"] if fetches else [])}
+    trusted = template["metadata"]["labels"].get(Label.WORK) in ("fetch", "sign")
+    kinds = {"emptyDir", "persistentVolumeClaim", "configMap", *(["secret"] if trusted else [])}
     assert all(volume.keys() & kinds for volume in spec["volumes"])
     volumes = {volume["name"] for volume in spec["volumes"]}
     assert len(volumes) == len(spec["volumes"])

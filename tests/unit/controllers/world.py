@@ -27,6 +27,7 @@ from deepseek_runtime.wire.job import (
     LongContextJob,
     PublishJob,
     QuantizeJob,
+    SignJob,
     TrainJob,
     VerifyJob,
 )
@@ -46,7 +47,7 @@ from deepseek_runtime.wire.result import (
     Training,
     encode,
 )
-from deepseek_runtime.wire.verification import Verified
+from deepseek_runtime.wire.verification import Signed, Verified
 
 from tests.unit.controllers.builders import NAMESPACE, Builder
 from tests.unit.controllers.kubernetes_checks import check
@@ -387,6 +388,8 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         text = Dataset(digest=digest(["sealed", config.identity]), bytes=4_000, files=2)
         fetched = Fetched(commit="d" * 40, files=2, bytes=4_000)
         return result.model_copy(update={"dataset": text, "fetched": fetched})
+    if isinstance(config, SignJob):
+        return result.model_copy(update={"signature": Signed(signer="6" * 64, files=5)})
     if isinstance(config, VerifyJob):
         proven = Verified(asked=config.verification.identity, digest=config.input_digest, signer="5" * 64)
         return result.model_copy(update={"verification": proven})
