@@ -69,14 +69,14 @@ def build_job(directory: Path, architecture: str = "DeepSeekV3", **changes: Any)
     )
 
 
-def quantize_job(source: Path, digest: str, output: Path, *ignore: str) -> QuantizeJob:
-    """A QuantizeJob to int8."""
+def quantize_job(source: Path, digest: str, output: Path, *ignore: str, **recipe: Any) -> QuantizeJob:
+    """A QuantizeJob, to int8 where `recipe` does not say more."""
     return QuantizeJob(
         identity="2" * 64,
         owner="DeepSeekModel/test/tiny",
         output=str(output),
         input=str(source),
         input_digest=digest,
-        scheme="int8",
         ignore=ignore,
+        **{"scheme": "int8", **recipe},
     )

@@ -35,7 +35,7 @@ WORKS = {
     "dataset": "deepseek_runtime.fetch.dataset",
     "import": "deepseek_runtime.models.imported",
     "publish": "deepseek_runtime.models.publish",
-    "quantize": "deepseek_runtime.quantize.int8",
+    "quantize": "deepseek_runtime.quantize.model",
     "evaluate": "deepseek_runtime.evaluate.perplexity",
     "compare": "deepseek_runtime.evaluate.comparison",
     "longcontext": "deepseek_runtime.evaluate.long_context",

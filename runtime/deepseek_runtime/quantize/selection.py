@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import torch
 from torch import nn
@@ -20,25 +21,41 @@ HEAD = "lm_head"
 """The output layer: small beside the rest, and what is lost there is lost in every prediction."""
 
 
+Scope = Literal["all", "experts"]
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Module names: those whose weight becomes int8, and the linear ones that stay as they are."""
+    """Module names: those whose weight is quantized, and the linear ones that stay as they are."""
 
     quantized: frozenset[str]
     kept: frozenset[str]
+    experts_only: bool = False
+
+    @classmethod
+    def nothing(cls) -> "Selection":
+        """No weight is quantized."""
+        return cls(frozenset(), frozenset())
 
 
-def select(config: PretrainedConfig, tensors: Iterable[str], ignore: Sequence[str]) -> Selection:
+def select(
+    config: PretrainedConfig, tensors: Iterable[str], ignore: Sequence[str], scope: Scope | None = None
+) -> Selection:
     """Every linear layer and every routed expert among the tensors, but the output layer and what `ignore` matches.
 
-    Errors: ConfigurationError `InvalidConfig` for a pattern that matches nothing, and for one that parts the experts of
-    a layer: engines hold these as one tensor and cannot load a mixture.
+    `experts`: routed experts alone. Errors: ConfigurationError `InvalidConfig` for experts of a model without them, for
+    a pattern that matches nothing, and for one that parts the experts of a layer: engines hold these as one tensor and
+    cannot load a mixture.
     """
     with torch.device("meta"):
         model: PreTrainedModel = CLASSES[(config.architectures or [""])[0]](config)
     linear = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     modules = {name.removesuffix(".weight") for name in tensors if name.endswith(".weight")}
-    candidates = {name for name in modules if name in linear - {HEAD} or EXPERT.fullmatch(name)}
+    everything = {name for name in modules if name in linear - {HEAD} or EXPERT.fullmatch(name)}
+    experts = {name for name in everything if EXPERT.fullmatch(name)}
+    if scope == "experts" and not experts:
+        raise ConfigurationError("InvalidConfig", "scope is experts, but the model has none. Set it to all.")
+    candidates = experts if scope == "experts" else everything
     ignored: set[str] = set()
     for pattern in ignore:
         matched = {name for name in candidates if fnmatchcase(name, pattern)}
@@ -49,7 +66,8 @@ def select(config: PretrainedConfig, tensors: Iterable[str], ignore: Sequence[st
             )
         ignored |= matched
     _check_experts(candidates - ignored, ignored)
-    return Selection(frozenset(candidates - ignored), frozenset(ignored | ({HEAD} & modules)))
+    quantized = candidates - ignored
+    return Selection(frozenset(quantized), frozenset(everything - quantized | ({HEAD} & modules)), scope == "experts")
 
 
 def _check_experts(quantized: set[str], ignored: set[str]) -> None:

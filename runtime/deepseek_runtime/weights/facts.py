@@ -1,8 +1,11 @@
 """What a finished model is: the facts that results and statuses show, told without loading it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from deepseek_runtime.job.errors import ConfigurationError
+from deepseek_runtime.quantize import declared
 from deepseek_runtime.weights import safety
 from deepseek_runtime.wire.architecture import FAMILIES, parameters
 from deepseek_runtime.wire.manifest import Manifest
@@ -10,17 +13,23 @@ from deepseek_runtime.wire.result import Architecture, Artifact
 
 
 def artifact(directory: Path, manifest: Manifest) -> Artifact:
-    """The artifact in a directory with this manifest; `dtype` is int8 for quantized weights."""
+    """The artifact in a directory with this manifest."""
     config = safety.read_json(directory / safety.CONFIG)
     return Artifact(
         digest=manifest.digest,
         bytes=manifest.size,
         files=len(manifest.files),
-        dtype="int8"
-        if "quantization_config" in config
-        else config.get("dtype") or config.get("torch_dtype") or "float32",
+        dtype=_dtype(config),
         architecture=architecture(directory),
     )
+
+
+def _dtype(config: Mapping[str, Any]) -> str:
+    """Of the numbers that most weights are stored in: int8, int4 or fp8 where they are quantized."""
+    quantized = declared.scheme(config)
+    if quantized is not None:
+        return "fp8" if quantized == declared.BLOCK else quantized
+    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 
 
 def architecture(directory: Path) -> Architecture:

@@ -1,20 +1,18 @@
 """Weights as plain tensors, from plain and from quantized directories alike."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.models.families import CLASSES
 from deepseek_runtime.models.router import install
-from deepseek_runtime.quantize import packed
 from deepseek_runtime.weights import safety
+from deepseek_runtime.weights.stored import StoredWeights
 
 KEPT_IN_FLOAT32 = ("e_score_correction_bias",)
 """Router biases: differences between experts are smaller than the steps of bfloat16."""
@@ -26,35 +24,13 @@ def load_state(directory: str | Path, dtype: torch.dtype | None = None) -> Itera
     Floating-point tensors come in `dtype` (None: as stored, a quantized weight in its scale's dtype). One tensor is in
     memory at a time. Errors: DataError naming the file or tensor.
     """
-    shards = safety.check(Path(directory))
-    where = {name: shard.path for shard in shards for name in shard.tensors}
-    with ExitStack() as stack:
-        files = {shard.path: stack.enter_context(safe_open(shard.path, framework="pt")) for shard in shards}
-
-        def get(name: str) -> torch.Tensor:
-            if name not in where:
-                raise DataError("BadWeights", f"{directory} has no tensor {name}. Replace it by an intact copy.")
-            tensor: torch.Tensor = files[where[name]].get_tensor(name)
-            return tensor
-
-        for stored in where:
-            module, _, leaf = stored.rpartition(".")
-            name = stored
-            if leaf in packed.COMPANIONS and f"{module}.{packed.PACKED}" in where:
+    with StoredWeights(Path(directory)) as stored:
+        for name in stored:
+            if name.endswith(KEPT_IN_FLOAT32):
+                yield name, stored.read(name)
                 continue
-            if leaf == packed.PACKED:
-                name = f"{module}.weight"
-                values, scale, shape = (get(f"{module}.{part}") for part in (packed.PACKED, packed.SCALE, packed.SHAPE))
-                if not packed.consistent(values, scale, shape):
-                    raise DataError(
-                        "BadWeights", f"{module} in {directory} is no int8 weight. Quantize the model again."
-                    )
-                tensor = packed.dequantize(values, scale, shape)
-            else:
-                tensor = get(stored)
-            if dtype is not None and tensor.is_floating_point() and leaf not in KEPT_IN_FLOAT32:
-                tensor = tensor.to(dtype)
-            yield name, tensor
+            tensor = stored.read(name, dtype=dtype)
+            yield name, tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
 
 
 def load_config(directory: str | Path) -> PretrainedConfig:

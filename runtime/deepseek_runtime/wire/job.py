@@ -105,12 +105,15 @@ class PublishJob(_Job):
 
 
 class QuantizeJob(_Job):
-    """Write a quantized copy. `int8`: weight-only, symmetric, one scale for each output channel."""
+    """Write a copy in another stored form; the API's QuantizationSpec says what each scheme does."""
 
     kind: Literal["quantize"] = "quantize"
     input: str = INPUT
     input_digest: str
-    scheme: Literal["int8"]
+    scheme: Literal["int8", "int4", "fp8", "fp8Block", "bf16"]
+    method: Literal["weightOnly", "dynamic", "roundToNearest"] | None = None  # None: int8's weightOnly
+    scope: Literal["all", "experts"] | None = None  # None: int4 of a mixture-of-experts model experts, else all
+    group_size: int = 128  # inputs that share a scale, of int4
     ignore: tuple[str, ...] = ()  # shell patterns of module names that stay as they are
 
 

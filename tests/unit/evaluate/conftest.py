@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from deepseek_runtime.models import scratch
-from deepseek_runtime.quantize import int8
+from deepseek_runtime.quantize import model as quantize
 from deepseek_runtime.weights import manifest
 from deepseek_runtime.wire.job import EvaluateJob
 
@@ -21,7 +21,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def variant(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("variant")
-    int8.run(quantize_job(model, manifest.read(model).digest, output), Reports())
+    quantize.run(quantize_job(model, manifest.read(model).digest, output), Reports())
     return output / "artifact"
 
 

@@ -65,10 +65,30 @@ def test_what_is_read(tmp_path: Path, config: dict[str, Any]) -> None:
     support.check(tmp_path)
 
 
-def test_fp8_is_not_read_yet(tmp_path: Path) -> None:
+def test_deepseeks_fp8_blocks_are_read(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(V2_LITE | {"quantization_config": FP8}))
-    with pytest.raises(DataError, match=r"quantized \(fp8\)"):
+    support.check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {**FP8, "weight_block_size": [64, 64]},
+        {**FP8, "weight_block_size": None},
+        {**FP8, "fmt": "e5m2"},
+        {**FP8, "activation_scheme": "static"},
+        {"quant_method": "gptq", "bits": 4},
+        {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {}},
+        {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": None}}},
+        "int8",
+        {},
+    ],
+)
+def test_other_forms_are_refused_with_what_they_are_called(tmp_path: Path, how: object) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(V2_LITE | {"quantization_config": how}))
+    with pytest.raises(DataError, match=r"quantized \(.*\) in a form that this runtime does not read") as caught:
         support.check(tmp_path)
+    assert caught.value.reason == "UnsupportedQuantization"
 
 
 def test_the_int8_of_this_project_is_read(tmp_path: Path) -> None:

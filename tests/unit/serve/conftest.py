@@ -1,12 +1,13 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import torch
 from deepseek_runtime.job.reporter import Reporter
-from deepseek_runtime.quantize import int8
+from deepseek_runtime.quantize import model as quantize
 from deepseek_runtime.serve import runner as runners
 from deepseek_runtime.serve.chat import Chat
 from deepseek_runtime.serve.engine import Engine
@@ -64,16 +65,26 @@ class Model:
         return Engine(scheduler, lambda plan: runner.forward(plan, lambda: None), self.tokenizer, Metrics("tiny"))
 
 
-def quantized(model: Model, output: Path) -> Model:
+RECIPES: dict[str, dict[str, Any]] = {
+    "int8": {"scheme": "int8"},
+    "w8a8": {"scheme": "int8", "method": "dynamic"},
+    "int4": {"scheme": "int4", "group_size": 32},
+    "fp8": {"scheme": "fp8"},
+    "fp8block": {"scheme": "fp8Block"},
+    "bf16": {"scheme": "bf16"},
+}
+
+
+def quantized(model: Model, output: Path, recipe: dict[str, Any]) -> Model:
     job = QuantizeJob(
         identity="of-this-test",
         owner="test",
         input=str(model.directory),
         input_digest=model.digest,
-        scheme="int8",
         output=str(output),
+        **recipe,
     )
-    result = int8.run(job, Mock(spec=Reporter))
+    result = quantize.run(job, Mock(spec=Reporter))
     return Model(output / ARTIFACT, result.artifact.digest)
 
 
@@ -82,8 +93,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
     made: dict[str, Model] = {}
 
     def get(name: str) -> Model:
-        if name.endswith("-int8"):
-            made.setdefault(name, quantized(get(name.removesuffix("-int8")), tmp_path_factory.mktemp(name)))
+        plain, _, recipe = name.rpartition("-")
+        if recipe in RECIPES:
+            if name not in made:
+                made[name] = quantized(get(plain), tmp_path_factory.mktemp(name), RECIPES[recipe])
         elif name.endswith("-chat") and name not in made:
             directory = tmp_path_factory.mktemp(name) / "model"
             shutil.copytree(get(name.removesuffix("-chat")).directory, directory)

@@ -52,10 +52,15 @@ class ThreadShard(Shard):
 
 @pytest.mark.parametrize(
     ("name", "world"),
-    [("v3", 2), ("v2", 2), ("llama", 2), ("llama", 4), ("v3", 4), ("v3-int8", 1), ("v3-int8", 2), ("llama-int8", 2)],
-)
+    [
+        ("v3", 2), ("v2", 2), ("llama", 2), ("llama", 4), ("v3", 4), ("v3-int8", 1), ("v3-int8", 2), ("llama-int8", 2),
+        *((f"{family}-{scheme}", world) for family in ("v3", "v2", "llama") for world in (1, 2)
+          for scheme in ("w8a8", "int4", "fp8", "fp8block")),
+        ("v3-bf16", 2),
+    ],
+)  # fmt: skip
 def test_tokens_are_those_of_the_whole_model(models: Callable[[str], Model], name: str, world: int) -> None:
-    """On four ranks llama has fewer key-value heads than ranks; int8 is compared with what loading it gives."""
+    """On four ranks llama has fewer key-value heads than ranks; quantized weights are compared with themselves."""
     model = models(name)
     meeting = Meeting(world)
     config = model.config(tensor_parallel=world, context_length=256)

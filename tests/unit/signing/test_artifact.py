@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from deepseek_runtime.job import run
 from deepseek_runtime.models import scratch
-from deepseek_runtime.quantize import int8
+from deepseek_runtime.quantize import model as quantize
 from deepseek_runtime.signing import bundle, keys
 from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.exit_codes import ExitCode
@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     job = quantize_job(directory / "volume" / "artifact", base.digest, directory / "int8")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DEEPSEEK_IMAGE", "registry/runtime:1")
-        int8.run(job.model_copy(update={"identity": digest(work)}), Reports())
+        quantize.run(job.model_copy(update={"identity": digest(work)}), Reports())
     return directory / "int8", work
 
 

@@ -186,13 +186,13 @@ def test_digests_that_are_asked_for_are_those_of_the_files_or_nothing(
 
 
 @settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_a_damaged_bundle_is_never_a_proof_and_never_another_error(pair: KeyPair, data: st.DataObject) -> None:
+@given(place=st.floats(0, 1, exclude_max=True), flipped=st.integers(1, 255))
+def test_a_damaged_bundle_is_never_a_proof_and_never_another_error(pair: KeyPair, place: float, flipped: int) -> None:
+    """No two signatures of the same have the same length, so the place is a share of it."""
     made = statement.model_statement("tiny", {"a": "b" * 64})
     whole = json.loads(bundle.wrap(made, keys.private_key(pair.private)))
     text = bytearray(json.dumps(whole).encode())
-    position = data.draw(st.integers(0, len(text) - 1))
-    text[position] ^= data.draw(st.integers(1, 255))
+    text[int(place * len(text))] ^= flipped
     try:
         found = statement.signed_files(bundle.unwrap(bytes(text), keys.public_key(pair.pem)))
     except bundle.BadBundleError:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.models import scratch
-from deepseek_runtime.quantize import int8
+from deepseek_runtime.quantize import model as quantize
 from deepseek_runtime.weights import safety, shapes
 
 from tests.unit.tiny import CONFIGS, Reports, build_job, quantize_job
@@ -27,7 +27,7 @@ def test_they_are_what_transformers_writes(made: Path) -> None:
 
 
 def test_a_quantized_model_has_the_same_names(made: Path, tmp_path: Path) -> None:
-    int8.run(quantize_job(made, "0" * 64, tmp_path), Reports())
+    quantize.run(quantize_job(made, "0" * 64, tmp_path), Reports())
     directory = tmp_path / "artifact"
     shapes.check(directory, safety.check(directory))
 

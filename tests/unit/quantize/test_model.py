@@ -9,7 +9,7 @@ import pytest
 import torch
 from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.models import scratch
-from deepseek_runtime.quantize import int8
+from deepseek_runtime.quantize import model as quantize
 from deepseek_runtime.weights import manifest, safety
 from deepseek_runtime.weights.load import load_model, load_state
 from safetensors.torch import load_file, save_file
@@ -36,7 +36,7 @@ def _base(architecture: str, directory: Path) -> Path:
 
 
 def _quantize(base: Path, output: Path, *ignore: str) -> Path:
-    int8.run(quantize_job(base, manifest.read(base).digest, output, *ignore), Reports())
+    quantize.run(quantize_job(base, manifest.read(base).digest, output, *ignore), Reports())
     return output / "artifact"
 
 
@@ -64,7 +64,7 @@ def test_plain_transformers_computes_the_same_and_generates(any_base: Path, tmp_
 
 def test_every_linear_weight_is_quantized_experts_too_and_bytes_are_counted(base: Path, tmp_path: Path) -> None:
     reports = Reports()
-    result = int8.run(quantize_job(base, manifest.read(base).digest, tmp_path), reports)
+    result = quantize.run(quantize_job(base, manifest.read(base).digest, tmp_path), reports)
     before, after = load_file(base / "model.safetensors"), load_file(tmp_path / "artifact" / "model.safetensors")
     kept = {name for name in before if name in after}
     assert {name.split(".")[-2] for name in kept} == {

@@ -1,0 +1,56 @@
+"""What config.json says of quantized weights, in the words of compressed-tensors and of DeepSeek. No torch here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deepseek_runtime.job.errors import DataError
+
+BLOCK = "fp8Block"
+_BLOCK_SIZE = [128, 128]
+_FORMS: dict[tuple[Any, Any, Any], str] = {
+    ("pack-quantized", "int", 8): "int8",
+    ("int-quantized", "int", 8): "int8",
+    ("pack-quantized", "int", 4): "int4",
+    ("float-quantized", "float", 8): "fp8",
+}
+"""What is read, by format, kind and number of bits."""
+_STRATEGIES = ("channel", "group")
+
+
+def scheme(config: Mapping[str, Any]) -> str | None:
+    """int8, int4, fp8 or fp8Block; None for plain weights. Errors: DataError `UnsupportedQuantization`."""
+    how = config.get("quantization_config")
+    if how is None:
+        return None
+    found = {_block(how)} if isinstance(how, dict) and how.get("quant_method") == "fp8" else _groups(how)
+    if len(found) == 1 and (name := found.pop()) is not None:
+        return name
+    called = str((how.get("quant_method") or how.get("format")) if isinstance(how, dict) else how)[:50]
+    raise DataError(
+        "UnsupportedQuantization",
+        f"The weights are quantized ({called}) in a form that this runtime does not read. It reads plain weights; int8 "
+        "(pack-quantized, int-quantized), int4 (pack-quantized) and fp8 (float-quantized) of compressed-tensors, "
+        "symmetric, with a scale for each channel or group; and DeepSeek's fp8 in blocks of 128 x 128. Name a "
+        "repository or revision with bfloat16 weights.",
+    )
+
+
+def _block(how: Mapping[str, Any]) -> str | None:
+    fits = how.get("fmt", "e4m3") == "e4m3" and how.get("weight_block_size") == _BLOCK_SIZE
+    return BLOCK if fits and how.get("activation_scheme", "dynamic") == "dynamic" else None
+
+
+def _groups(how: Any) -> set[str | None]:
+    groups = how.get("config_groups") if isinstance(how, dict) else None
+    if not isinstance(groups, dict) or how.get("quant_method") != "compressed-tensors":
+        return set()
+    return {_group(group, how.get("format")) if isinstance(group, dict) else None for group in groups.values()}
+
+
+def _group(group: Mapping[str, Any], form: Any) -> str | None:
+    weights = group.get("weights")
+    if not isinstance(weights, dict) or weights.get("symmetric", True) is not True:
+        return None
+    if weights.get("strategy") not in _STRATEGIES:
+        return None
+    return _FORMS.get((group.get("format") or form, weights.get("type", "int"), weights.get("num_bits")))
