@@ -82,6 +82,16 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
     (MODEL, ("spec", "source", "scratch", "architecture"), "GPT2", 'values: "DeepSeekV3", "DeepSeekV2", "Llama"'),
     (MODEL, ("spec", "variants"), [{"name": "base", "quantization": {"scheme": "int8"}}], "the name base is taken"),
     (MODEL, ("spec", "variants"), [{"name": "a", "quantization": {"scheme": "int8"}}] * 2, "Duplicate value"),
+    *((MODEL, ("spec", "variants"), [{"name": "a", "quantization": quantization}], message)
+      for quantization, message in (
+        ({"scheme": "int8", "method": "roundToNearest"}, "method can be weightOnly or dynamic with int8"),
+        ({"scheme": "fp8", "method": "dynamic"}, "nothing with other schemes"),
+        ({"scheme": "int8", "groupSize": 64}, "groupSize is for int4 only"),
+        ({"scheme": "int4", "groupSize": 48}, "Unsupported value: 48"),
+        ({"scheme": "bf16", "ignore": ["*"]}, "fp8Block and bf16 are of all weights"),
+        ({"scheme": "fp8Block", "scope": "experts"}, "fp8Block and bf16 are of all weights"),
+        ({"scheme": "int8", "method": "static"}, "supported values"),
+    )),
     (MODEL, ("spec", "variants"), [GATED], "a variant with a gate needs evaluation"),
     (MODEL, ("spec", "variants"), [{**GATED, "gate": {"action": "Warn"}}], "a gate needs at least one of"),
     (MODEL, ("spec", "variants"), [{**GATED, "gate": {"minTop1Agreement": 98}}], "less than or equal to 1"),

@@ -138,10 +138,35 @@ class ModelSource(ApiModel):
 
 
 class QuantizationSpec(ApiModel):
-    """How a variant's weights are stored."""
+    """How a variant's weights are stored. Embeddings, norms, routers, biases and the output layer always stay."""
 
-    scheme: Literal["int8"] = Field(
-        description="int8: weights only, symmetric, one scale for each output channel, experts included; embeddings, norms, routers and the output layer stay."
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.method) || (self.scheme == 'int8' && self.method in ['weightOnly', 'dynamic']) || (self.scheme == 'int4' && self.method == 'roundToNearest')",
+                "method can be weightOnly or dynamic with int8, roundToNearest with int4, and nothing with other schemes",
+            ),
+            ("!has(self.groupSize) || self.scheme == 'int4'", "groupSize is for int4 only"),
+            (
+                "self.scheme in ['int8', 'int4', 'fp8'] || !has(self.scope) && self.ignore.size() == 0",
+                "fp8Block and bf16 are of all weights: they have neither scope nor ignore",
+            ),
+        )
+    )
+    scheme: Literal["int8", "int4", "fp8", "fp8Block", "bf16"] = Field(
+        description="int8: linear layers and experts, symmetric, one scale for each output channel. int4: experts (of a dense model all linear layers), symmetric, one scale for each groupSize inputs. fp8: e4m3 for linear layers and experts, one scale for each output channel, activations by engines that can. fp8Block: DeepSeek's own format, e4m3 in blocks of 128 x 128, for linear layers and experts. bf16: nothing is quantized; fp8Block is dequantized, float32 rounded. Engines and evaluation here compute with the dequantized weights."
+    )
+    method: Literal["weightOnly", "dynamic", "roundToNearest"] | None = Field(
+        default=None,
+        description="Of int8: weightOnly, or dynamic, whose activations engines that can do it quantize, each token by its own scale (W8A8). Of int4: roundToNearest. Absent: weightOnly or roundToNearest.",
+    )
+    scope: Literal["all", "experts"] | None = Field(
+        default=None,
+        description="experts: routed experts alone. Absent: experts for int4 of a model that has them, all otherwise.",
+    )
+    group_size: Literal[32, 64, 128] | None = Field(
+        default=None,
+        description="Inputs that share a scale, of int4; it must divide every quantized layer's inputs. Absent: 128.",
     )
     ignore: list[Annotated[str, Field(min_length=1, max_length=253)]] = Field(
         default=[],

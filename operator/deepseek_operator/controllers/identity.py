@@ -32,7 +32,7 @@ INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "dataset": {"revision": "main", "endpoint": "https://huggingface.co", "include": [], "exclude": []},
     "import": {},
     "publish": {},
-    "quantize": {"ignore": []},
+    "quantize": {"ignore": [], "method": "weightOnly", "scope": None, "groupSize": 128},
     "verify": {},
     "sign": {},
     "evaluate": {"contextLength": 256, "maxTokens": None},
@@ -109,13 +109,25 @@ def quantize_identity(input_digest: str, quantization: QuantizationSpec) -> str:
 
 def quantize_work(input_digest: str, quantization: QuantizationSpec) -> Preimage:
     """How a variant is made."""
-    recipe = {"scheme": quantization.scheme, "ignore": list(quantization.ignore)}
+    absent = "roundToNearest" if quantization.scheme == "int4" else "weightOnly"
+    recipe = {
+        "scheme": quantization.scheme,
+        "ignore": list(quantization.ignore),
+        "method": quantization.method or absent,
+        "scope": None if quantization.scheme != "int4" and quantization.scope == "all" else quantization.scope,
+        "groupSize": group_size(quantization),
+    }
     return _work("quantize", {"digest": input_digest}, recipe)
 
 
 def verify_identity(input_digest: str, asked: Verification) -> str:
     """Of a verification. What makes the base does not depend on it."""
     return _identity("verify", {"digest": input_digest, "asked": asked.identity}, {})
+
+
+def group_size(quantization: QuantizationSpec) -> int:
+    """Inputs that share a scale."""
+    return quantization.group_size or INTRODUCED["quantize"]["groupSize"]
 
 
 def evaluate_identity(input_digest: str, evaluation: EvaluationSpec) -> str:

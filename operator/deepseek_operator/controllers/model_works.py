@@ -44,6 +44,7 @@ from deepseek_operator.controllers.identity import (
     build_work,
     compare_identity,
     evaluate_identity,
+    group_size,
     long_context_identity,
     publish_work,
     quantize_identity,
@@ -101,6 +102,9 @@ class ModelWorks:
             credential=self._credential(),
             input_digest=source,
             scheme=variant.quantization.scheme,
+            method=variant.quantization.method,
+            scope=variant.quantization.scope,
+            group_size=group_size(variant.quantization),
             ignore=tuple(variant.quantization.ignore),
         )
         mounts = (

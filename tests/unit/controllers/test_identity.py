@@ -99,7 +99,8 @@ def test_a_default_that_is_written_out_is_the_same_work() -> None:
     assert build(seed=0) == build()
     assert build(tokenizer={"text": TEXT, "vocabSize": 4096}) == build()
     assert train(hyperparameters={"learningRate": 3e-4, "batchSize": 8}) == train()
-    assert quantize(ignore=[]) == quantize()
+    assert quantize(ignore=[], method="weightOnly", scope="all") == quantize()
+    assert quantize(scheme="int4", method="roundToNearest", groupSize=128) == quantize(scheme="int4")
     assert evaluate(contextLength=256) == evaluate()
     assert long_context(windows=4) == long_context({"contextLength": 256, "maxTokens": 64}) == long_context()
     assert benchmark(promptTokens=128, outputTokens=64, concurrency=1) == benchmark()
@@ -120,7 +121,10 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
         build(tokenizer={"text": TEXT, "vocabSize": 512}),
         train(), train(data=other), train(until={"steps": 401}), train(hyperparameters={"seed": 1}),
         train(type="sft"), train(type="sft", until={"epochs": 400}), train(type="sft", hyperparameters={"seed": 1}),
-        quantize(), quantize(ignore=["*"]), evaluate(), evaluate(maxTokens=64), evaluate(text=other),
+        quantize(), quantize(ignore=["*"]), quantize(method="dynamic"), quantize(scope="experts"),
+        quantize(scheme="int4"), quantize(scheme="int4", groupSize=32), quantize(scheme="int4", scope="all"),
+        quantize(scheme="fp8"), quantize(scheme="fp8Block"), quantize(scheme="bf16"),
+        evaluate(), evaluate(maxTokens=64), evaluate(text=other),
         long_context(), long_context(tokens=8192), long_context(windows=1), long_context({"contextLength": 64}),
         long_context({"text": other}),
         benchmark(), benchmark(promptTokens=64), benchmark(outputTokens=128), benchmark(concurrency=2),
@@ -144,7 +148,7 @@ def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
     assert set(EvaluationSpec.model_fields) - beside == {"context_length", "max_tokens"}
     assert set(LongContextSpec.model_fields) == {"tokens", "windows"}
     assert BenchmarkSpec().to_object() == identity.INTRODUCED["benchmark"]
-    assert set(QuantizationSpec.model_fields) == {"scheme", "ignore"}
+    assert set(QuantizationSpec.model_fields) == {"scheme", "ignore", "method", "scope", "group_size"}
     assert set(HuggingFaceSource.model_fields) - {"token_secret_ref"} == {"repo", *identity.INTRODUCED["fetch"]}
     assert set(HubDataset.model_fields) == set(HuggingFaceSource.model_fields)
     assert identity.INTRODUCED["dataset"] == identity.INTRODUCED["fetch"]
