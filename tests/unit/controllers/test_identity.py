@@ -9,11 +9,13 @@ from deepseek_operator.api.deepseekmodel import (
     LongContextSpec,
     QuantizationSpec,
     ScratchSource,
+    SigningKey,
 )
 from deepseek_operator.api.trainingrun import HubDataset, StageSpec
 from deepseek_operator.controllers import identity
 from deepseek_operator.controllers.hyperparameters import hyperparameters
 from deepseek_runtime.wire.job import ALGORITHMS
+from deepseek_runtime.wire.verification import Verification
 
 TEXT = [{"claim": {"claimName": "text", "path": "train.txt"}}]
 SCRATCH = {"architecture": "DeepSeekV3", "config": {"hidden_size": 192}, "tokenizer": {"text": TEXT}}
@@ -63,6 +65,30 @@ def benchmark(**changes: object) -> str:
     return identity.benchmark_identity(INPUT, BenchmarkSpec.model_validate(changes))
 
 
+def verify(**asked: object) -> str:
+    return identity.verify_identity(INPUT, Verification.model_validate({"digest": "cd" * 32, **asked}))
+
+
+def sign(work: identity.Preimage | None = None, **key: str) -> str:
+    made = work or identity.publish_work(INPUT)
+    return identity.sign_identity(INPUT, made, SigningKey.model_validate({"name": "release", **key}))
+
+
+def test_what_is_asked_or_signed_with_makes_another_work() -> None:
+    files = [{"path": "config.json", "sha256": "ef" * 32}]
+    signature = {"publicKey": "PEM"}
+    asked = [
+        verify(),
+        verify(files=files),
+        verify(signature=signature),
+        verify(signature={**signature, "file": "x.sig"}),
+    ]
+    assert len(set(asked)) == len(asked)
+    assert verify(signature={**signature, "file": "model.sig", "include": []}) == verify(signature=signature)
+    made = identity.quantize_work(INPUT, QuantizationSpec(scheme="int8"))
+    assert len({sign(), sign(made), sign(name="other"), sign(key="other")}) == 4
+
+
 def test_golden() -> None:
     assert {
         "build": build(),
@@ -72,6 +98,8 @@ def test_golden() -> None:
         "fetch": fetch(),
         "dataset": dataset(),
         "trainOnDataset": train_on("cd" * 32),
+        "verify": verify(),
+        "sign": sign(),
         "evaluate": evaluate(),
         "compare": compare(),
         "longcontext": long_context(),
@@ -86,6 +114,8 @@ def test_golden() -> None:
         "fetch": "05edc1c28817e8eb4769b07407ae0e987a0484d750f8789daf8c806785670158",
         "dataset": "2f5d2912f8348e65e76354d4493bb5430b82a5fd1bfe072d2698b0d3f1082d6c",
         "trainOnDataset": "b4c0e3886a86b9c856e4d83519d0f14cc5e9fef0ccf5a3e98baa015f5b71884f",
+        "verify": "33d6011221fc98ba74164487abd28e527dc8c6139b9ce410017b73dff78d3a90",
+        "sign": "f1f328c5a82eea040ad1e16c37399c197363b263b9b2162e35a628b7517d769a",
         "evaluate": "6ba8eac1f258a1d73a9756730a3bf967f8f51680f6c6e4fc60b30baaf28e488b",
         "compare": "36eba681fcdafe9d8b9bafbcc98ed7ea4bc9123d6b94b97fee9920359798d8a8",
         "longcontext": "efc6fb4d12b724008f121a92a0f43a8a87e0b241dd5b18c54a3f221cc53e2487",
