@@ -55,6 +55,7 @@ DATA: dict[str, Place] = {
     TRAINING: ("spec", "stages", 0, "data", 0),
 }
 LONG = "a" * 41
+PUBLIC_KEY = f"-----BEGIN PUBLIC KEY-----\n{'A' * 64}\n-----END PUBLIC KEY-----\n"
 GATED = {"name": "int8", "quantization": {"scheme": "int8"}, "gate": {"maxPerplexityIncrease": 0.02}}
 BROKEN: list[tuple[str, Place, Any, str]] = [
     *((kind, ("metadata", "name"), LONG, "metadata.name must have at most 40 characters") for kind in MAKERS),
@@ -102,6 +103,10 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
         {"text": TEXT, "contextLength": 256, "longContext": {"tokens": 500}},
         "longContext.tokens must be at least twice contextLength",
     ),
+    (MODEL, ("spec", "verification"), {"signature": {"publicKey": PUBLIC_KEY}}, "made here has no signature"),
+    (MODEL, ("spec", "verification"), {"allow": ["AutoMap"]}, "made here has no signature and nothing to allow"),
+    (MODEL, ("spec", "verification"), {"allow": ["Pickles"]}, 'values: "AutoMap", "UnsafeTemplate"'),
+    (MODEL, ("spec", "verification"), {"files": [{"path": "a", "sha256": "0" * 64}] * 2}, "Duplicate value"),
     (MODEL, ("spec", "storage", "size"), "much", "should match"),
     (MODEL, ("spec", "storage", "sise"), "1Gi", 'unknown field "spec.storage.sise"'),
     (MODEL, ("spec", "storage", "accessModes"), [], "should have at least 1 items"),
