@@ -253,11 +253,12 @@ def test_a_comparison_with_another_base_says_nothing() -> None:
     assert served(world) == old["digest"]
 
 
-LIMITS = [None, 0.0, 0.01, 0.02, 0.05]
+STRICT, LOOSE = {"maxKlDivergence": 0.0005}, {"maxKlDivergence": 0.002, "minTop1Agreement": 0.99}
+LIMITS = [None, 0.0, 0.01, 0.02, 0.05, STRICT, LOOSE, {**STRICT, "action": "Warn"}]
 CONFIGS: list[dict[str, Any]] = [{}, {"n_routed_experts": 8}]
 
 
-def _apply(limit: float | None, config: dict[str, Any]) -> Callable[[World], object]:
+def _apply(limit: float | dict[str, Any] | None, config: dict[str, Any]) -> Callable[[World], object]:
     return lambda world: world.apply(gated(limit, **config))
 
 
@@ -301,8 +302,10 @@ def test_in_no_order_of_events_is_a_variant_rolled_out_that_its_gate_does_not_le
         wrote = carried_out(manifest, create_only, adjust)
         if manifest["kind"] == "Deployment" and (now := served(world)) != before:
             variant = world.objects[SEED]["spec"]["variants"][0]
-            if (gate := variant.get("gate")) is not None:
-                assert round(world.measured[now or ""] / 20.0 - 1, 4) <= gate["maxPerplexityIncrease"]
+            if (gate := variant.get("gate")) is not None and gate.get("action") != "Warn":
+                increase = round(world.measured[now or ""] / 20.0 - 1, 4)
+                assert increase <= gate.get("maxPerplexityIncrease", increase)
+                assert gate.get("maxKlDivergence", 0.001) >= 0.001
         return wrote
 
     world._carry_out = watched  # type: ignore[method-assign]

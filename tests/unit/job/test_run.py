@@ -16,7 +16,7 @@ from deepseek_runtime.job.failures import Terminated
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.weights import manifest, seal
 from deepseek_runtime.wire.exit_codes import ExitCode
-from deepseek_runtime.wire.job import Job, PublishJob
+from deepseek_runtime.wire.job import CompareJob, Job, PublishJob
 from deepseek_runtime.wire.result import JobResult, decode
 
 HYPERPARAMETERS = {
@@ -109,7 +109,7 @@ def test_another_identity_at_the_same_place_is_refused(tmp_path: Path, work: Any
     assert (code, result.reason) == (ExitCode.DATA, "SealedByOther")
 
 
-@pytest.mark.parametrize("kind", ["quantize", "evaluate", "train"])
+@pytest.mark.parametrize("kind", ["quantize", "evaluate", "compare", "longcontext", "benchmark", "train"])
 def test_a_tampered_model_is_refused_before_any_work_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -123,12 +123,33 @@ def test_a_tampered_model_is_refused_before_any_work_is_imported(
     special: dict[str, dict[str, object]] = {
         "quantize": {"scheme": "int8"},
         "evaluate": {"text": [], "contextLength": 8},
+        "compare": {"text": [], "contextLength": 8, "baseDigest": digest},
+        "longcontext": {"text": [], "contextLength": 8, "tokens": 64, "windows": 1},
+        "benchmark": {"promptTokens": 8, "outputTokens": 8},
         "train": {"stage": "s", "data": [], "hyperparameters": HYPERPARAMETERS, "steps": 1, "checkpointEverySteps": 1},
     }
     document = {"kind": kind, **{name: str(value) for name, value in common.items()}, **special[kind]}
     result, code = run.run(run.parse(json.dumps(document)), port=0)
     assert (code, result.reason) == (ExitCode.DATA, "DigestMismatch")
     assert str(model / "config.json") in (result.message or "")
+
+
+def test_a_tampered_base_is_not_compared_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = {}
+    for name in ("variant", "base"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(f'{{"of": "{name}"}}')
+        digests[name] = manifest.write(tmp_path / name).digest
+    (tmp_path / "base" / "config.json").write_text("[]")
+    monkeypatch.setattr(run, "import_module", lambda name: pytest.fail(f"{name} imported"))
+    job = CompareJob(
+        identity="a", owner="o", output=str(tmp_path / "volume"), text=(), context_length=8,
+        input=str(tmp_path / "variant"), input_digest=digests["variant"],
+        base=str(tmp_path / "base"), base_digest=digests["base"],
+    )  # fmt: skip
+    result, code = run.run(job, port=0)
+    assert (code, result.reason) == (ExitCode.DATA, "DigestMismatch")
+    assert str(tmp_path / "base" / "config.json") in (result.message or "")
 
 
 def test_two_processes_never_write_in_one_place(tmp_path: Path) -> None:
