@@ -1,5 +1,6 @@
 """KL divergence and agreement are what their definitions say, whatever is in memory at once."""
 
+import weakref
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from deepseek_runtime.wire.result import Comparison
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from transformers import PreTrainedModel
 
 from tests.unit.tiny import TEXT, Reports, build_job
 
@@ -79,6 +81,22 @@ def test_figures_are_those_of_the_definition(
     parts = comparison.run(_job(other, model, tmp_path / "parts", TEXT), Reports()).comparison
     assert parts is not None
     assert parts.kl_divergence == pytest.approx(whole.kl_divergence, rel=1e-4)
+
+
+def test_one_model_is_in_memory_at_a_time(
+    model: Path, variant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, loaded = perplexity.load, list[weakref.ref[nn.Module]]()
+
+    def watched(directory: Path) -> PreTrainedModel:
+        assert [layer for layer in loaded if layer() is not None] == [], "the base is still there"
+        network = load(directory)
+        loaded.append(weakref.ref(network.model.layers[0]))
+        return network
+
+    monkeypatch.setattr(perplexity, "load", watched)
+    comparison.run(_job(variant, model, tmp_path, TEXT), Reports())
+    assert len(loaded) == 2
 
 
 def test_int8_stays_close(model: Path, variant: Path, tmp_path: Path) -> None:
