@@ -60,8 +60,9 @@ images: ## build the images and load them into the local cluster
 test-unit: setup ## decisions, builders, engines: seconds
 	$(BIN)/pytest tests/unit
 
-test-integration: setup ## against the real kube-apiserver and etcd
+test-integration: setup ## against the real kube-apiserver and etcd, a real S3 server and a real registry
 	@$(LOCAL) build
+	@$(LOCAL) build-servers
 	$(BIN)/pytest tests/integration
 
 test-faults: setup ## crashes, lost answers and stale views, seeded

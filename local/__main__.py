@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from local import places
@@ -20,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("build", help="build the cluster's programs, once")
+    commands.add_parser("build-servers", help="build the servers that the integration tests talk to, once")
     up = commands.add_parser("up", help="start the cluster, or complete a start that was interrupted")
     up.add_argument("--gpus", type=int, metavar="N", help="offer N simulated nvidia.com/gpu on each node")
     up.add_argument("--nodes", type=int, metavar="N", help="have N nodes (default: as many as it had, at first 1)")
@@ -64,10 +66,8 @@ def main(words: list[str]) -> int:
             _become(cluster, arguments.command, arguments.arguments)
         case "kubeconfig":
             print(cluster.kubeconfig)
-        case "build":
-            from local.build import built
-
-            print(built())
+        case "build" | "build-servers":
+            print(import_module("local.build" if arguments.command == "build" else "local.servers").built())
         case "up":
             from local.up import up
 

@@ -65,9 +65,9 @@ def built() -> Path:
     return home
 
 
-def _build(go: toolchain.Go, home: Path) -> None:
-    # the compiler's cache (3 GB) stays after an interruption, so that the next build goes on where this one ended
-    workshop = home.parent / "workshop"
+def settings(go: toolchain.Go, workshop: Path) -> dict[str, str]:
+    """The environment of a build, whose cache (3 GB for the node) stays after an interruption: the next goes on."""
+    workshop.mkdir(exist_ok=True)
     environment = {
         "CGO_ENABLED": "0",
         "GOCACHE": str(workshop / "cache"),
@@ -76,7 +76,12 @@ def _build(go: toolchain.Go, home: Path) -> None:
     }
     if go.environment:
         environment |= {"GOMODCACHE": str(workshop / "modules"), **go.environment}
-    workshop.mkdir(exist_ok=True)
+    return environment
+
+
+def _build(go: toolchain.Go, home: Path) -> None:
+    workshop = home.parent / "workshop"
+    environment = settings(go, workshop)
     if (free := shutil.disk_usage(workshop).free) < 6 << 30:
         raise LocalClusterError(
             f"the build needs 6 GB below {workshop}, and {free >> 30} GB are free: make room or set XDG_CACHE_HOME"
@@ -89,8 +94,9 @@ def _build(go: toolchain.Go, home: Path) -> None:
     partial = Path(tempfile.mkdtemp(prefix="partial-", dir=home.parent))
     try:
         flags = linker_flags((places.SOURCES / "go.mod").read_text())
-        _compile(go, [f"-ldflags={flags}", "-o", str(partial / "kube"), "."], environment, len(packages.splitlines()))
-        _compile(go, ["-ldflags=-s -w", "-o", str(partial / "pause"), "./pause"], environment, 1)
+        count = len(packages.splitlines())
+        compiled(go, places.SOURCES, [f"-ldflags={flags}", "-o", str(partial / "kube"), "."], environment, count)
+        compiled(go, places.SOURCES, ["-ldflags=-s -w", "-o", str(partial / "pause"), "./pause"], environment, 1)
         partial.chmod(0o755)
         partial.rename(home)
     finally:
@@ -99,17 +105,18 @@ def _build(go: toolchain.Go, home: Path) -> None:
     say(f"built {home}")
 
 
-def _compile(go: toolchain.Go, arguments: list[str], environment: dict[str, str], packages: int) -> None:
+def compiled(go: toolchain.Go, sources: Path, arguments: list[str], environment: dict[str, str], packages: int) -> None:
+    """Runs `go build`; `packages` is how many there are, for people who watch."""
     said: list[str] = []
     command = ["nice", str(go.command), "build", "-v", "-trimpath", *arguments]
     with alive(f"compiling {arguments[-1]}", lambda: f"{len(said)} of at most {packages} packages"):
         process = subprocess.Popen(
-            command, cwd=places.SOURCES, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True
+            command, cwd=sources, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True
         )
         assert process.stderr is not None  # noqa: S101 - a pipe was asked for
         for line in process.stderr:
             said.append(line)  # noqa: PERF402 - the list is read while it grows
         if process.wait():
             raise LocalClusterError(
-                f"`go build` in {places.SOURCES} ended with status {process.returncode}:\n{''.join(said[-20:])}"
+                f"`go build` in {sources} ended with status {process.returncode}:\n{''.join(said[-20:])}"
             )

@@ -39,10 +39,10 @@ def wanted(go_mod: str) -> str:
     return found[1] if found else "1"
 
 
-def find() -> Go:
-    """The Go to build with; installs the pinned one into the cache where the machine has none that suffices."""
+def find(sources: Path = places.SOURCES) -> Go:
+    """The Go to build a module with; the pinned one goes into the cache where the machine has none that suffices."""
     own = shutil.which("go")
-    need = numbers(wanted((places.SOURCES / "go.mod").read_text()))
+    need = numbers(wanted((sources / "go.mod").read_text()))
     if own:
         version = _version(Path(own))
         if numbers(version) >= need:

@@ -96,6 +96,47 @@ class HuggingFaceSource(ApiModel):
     )
 
 
+class SecretName(ApiModel):
+    """A Secret of this namespace."""
+
+    name: str = Field(
+        min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", description="The Secret."
+    )
+
+
+class ObjectStoreSource(ApiModel):
+    """A model in an object store. It is fetched once: a digest of what was there (names, sizes, entity tags, versions) is kept in the status, and an object that changes while it is fetched is noticed."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!self.url.startsWith('az://') || has(self.endpoint)",
+                "an az:// url needs endpoint: https://<account>.blob.core.windows.net",
+            ),
+            ("!self.url.split('/').exists(part, part in ['.', '..'])", "url must not contain '.' or '..' as a folder"),
+            ("!has(self.region) || self.url.startsWith('s3://')", "region is for s3:// alone"),
+        )
+    )
+    url: str = Field(
+        max_length=1024,
+        pattern=r"^(s3|gs|az)://[A-Za-z0-9][-._A-Za-z0-9]{1,221}(/[-._~+=@A-Za-z0-9]+)*/?$",
+        description="s3://bucket/prefix, gs://bucket/prefix or az://container/prefix: the folder with config.json and the weights. Objects in folders below it are left there. Give each version a prefix of its own.",
+    )
+    endpoint: str | None = Field(
+        default=None,
+        max_length=253,
+        pattern=r"^https?://[A-Za-z0-9][-.A-Za-z0-9]*(:[0-9]{1,5})?(/[-._~/A-Za-z0-9]*)?$",
+        description="A store that speaks the protocol of S3 or of Google, or the Azure account: https://<account>.blob.core.windows.net. Absent: Amazon's or Google's own. Private addresses need the chart's value fetch.allowedNetworks.",
+    )
+    region: str | None = Field(
+        default=None, max_length=63, pattern=r"^[a-z0-9][-a-z0-9]*$", description="Of an S3 bucket. Absent: us-east-1."
+    )
+    credentials_secret_ref: SecretName | None = Field(
+        default=None,
+        description="The Secret with accessKeyId, secretAccessKey and, for temporary credentials, sessionToken (S3); serviceAccount.json (Google); accountKey or sasToken (Azure). It is mounted into the fetch pod alone. Absent: the identity that the cloud gives the pod by a token file (Amazon, Azure), else nobody's.",
+    )
+
+
 class TrainingRunSource(ApiModel):
     """The export of a TrainingRun of this namespace."""
 
@@ -123,18 +164,27 @@ class ModelSource(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "[has(self.existingClaim), has(self.huggingFace), has(self.scratch), has(self.trainingRun)].filter(given, given).size() == 1",
-                "exactly one of existingClaim, huggingFace, scratch and trainingRun must be given",
+                "[has(self.existingClaim), has(self.huggingFace), has(self.objectStore), has(self.scratch), has(self.trainingRun)].filter(given, given).size() == 1",
+                "exactly one of existingClaim, huggingFace, objectStore, scratch and trainingRun must be given",
             )
         )
     )
     existing_claim: ExistingClaimSource | None = Field(default=None, description="Weights that lie on a volume.")
     hugging_face: HuggingFaceSource | None = Field(default=None, description="A repository of a hub.")
+    object_store: ObjectStoreSource | None = Field(
+        default=None,
+        description="Objects below a prefix in S3, Google Cloud Storage, Azure Blob Storage or what speaks their protocols.",
+    )
     scratch: ScratchSource | None = Field(default=None, description="A new model with random weights.")
     training_run: TrainingRunSource | None = Field(
         default=None,
         description="What a TrainingRun made. Once it is copied, the model needs the run no more; the volume of a deleted run stays until the ended publish Job is deleted, too.",
     )
+
+    @property
+    def remote(self) -> bool:
+        """Whether the weights come from outside of the cluster."""
+        return self.hugging_face is not None or self.object_store is not None
 
 
 class QuantizationSpec(ApiModel):
@@ -521,7 +571,7 @@ class ArtifactStatus(ApiModel):
     claim: str = Field(description="The PersistentVolumeClaim that holds it.")
     revision: str | None = Field(
         default=None,
-        description="What its source was then: the hub's commit, or the digest of what was copied from a claim.",
+        description="What its source was then: the hub's commit, a digest of what a store had, or of what was copied from a claim.",
     )
     digest: str | None = Field(default=None, description="SHA-256 of its manifest.")
     bytes: int | None = Field(default=None, description="Size of its files.")
@@ -566,7 +616,7 @@ class Lineage(ApiModel):
     """Where the base came from."""
 
     source: str = Field(
-        description="existingClaim/<claim>/<path>, huggingFace/<repo>, scratch/<architecture> or trainingRun/<name>/<stage>."
+        description="existingClaim/<claim>/<path>, huggingFace/<repo>, objectStore/<url>, scratch/<architecture> or trainingRun/<name>/<stage>."
     )
     digest: str | None = Field(
         default=None, description="Of the source's manifest where it has one, or of what was copied from a claim."
@@ -597,7 +647,7 @@ class DeepSeekModelStatus(CommonStatus):
     digest: str | None = Field(default=None, description="SHA-256 of the base's manifest.")
     revision: str | None = Field(
         default=None,
-        description="What the source of the base was then: the hub's commit, or the digest of what was copied from a claim.",
+        description="What the source of the base was then: the hub's commit, a digest of what a store had, or of what was copied from a claim.",
     )
     size: str | None = Field(default=None, description="Of the base's files, for people.")
     architecture: ArchitectureStatus | None = Field(default=None, description="What the weights are.")

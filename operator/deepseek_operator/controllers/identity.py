@@ -19,6 +19,7 @@ from deepseek_operator.api.deepseekmodel import (
     ExistingClaimSource,
     HuggingFaceSource,
     LongContextSpec,
+    ObjectStoreSource,
     QuantizationSpec,
     ScratchSource,
     SigningKey,
@@ -84,6 +85,12 @@ def fetch_identity(source: HuggingFaceSource) -> str:
 def dataset_identity(source: HubDataset) -> str:
     """Of a copy of the text in a hub's dataset."""
     return _identity("dataset", {"repo": source.repo}, _repository(source))
+
+
+def object_store_identity(source: ObjectStoreSource) -> str:
+    """Of a copy of what is below a prefix: the place is named, and what is there is taken once."""
+    endpoint = source.endpoint.rstrip("/") if source.endpoint is not None else None
+    return _identity("fetch", {"objectStore": source.url.rstrip("/"), "endpoint": endpoint}, {})
 
 
 def import_identity(source: ExistingClaimSource) -> str:

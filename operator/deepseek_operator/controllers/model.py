@@ -126,7 +126,7 @@ class ModelController:
             events = transitions(previous, status, "Validate")
             return Decision(status=status.to_object(), events=events, finalizers=finalizers, volatile=VOLATILE)
         life = live(ModelWorks(owner, spec, settings), previous, observed, now)
-        isolation = isolate(owner, (STATUS_PORT,), observed, settings, fetches=spec.source.hugging_face is not None)
+        isolation = isolate(owner, (STATUS_PORT,), observed, settings, fetches=spec.source.remote)
         status, wake = _status(spec, life, previous, observed, generation, now)
         return Decision(
             children=(*isolation.children, *_children(life)),

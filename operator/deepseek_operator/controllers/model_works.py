@@ -4,6 +4,7 @@ and evaluate either."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deepseek_runtime.wire import job as wire
 from deepseek_runtime.wire import paths
 from deepseek_runtime.wire.architecture import complete
 from deepseek_runtime.wire.job import (
@@ -32,6 +33,7 @@ from deepseek_operator.api.deepseekmodel import (
     ExistingClaimSource,
     HuggingFaceSource,
     LongContextSpec,
+    ObjectStoreSource,
     ScratchSource,
     SigningKey,
     VariantSpec,
@@ -78,9 +80,12 @@ class ModelWorks:
             mounts = (written, *data_mounts(scratch.tokenizer.text))
             return self._work(BASE, self._build(scratch, origin.identity), mounts, reads=None)
         if (hub := self.spec.source.hugging_face) is not None:
-            return self._work(
-                BASE, self._fetch(hub, origin.identity), (written, *hub_token(hub.token_secret_ref)), reads=None
-            )
+            token = hub_token(hub.token_secret_ref)
+            return self._work(BASE, self._fetch(hub, origin.identity), (written, *token), reads=None)
+        if (store := self.spec.source.object_store) is not None:
+            secret = store.credentials_secret_ref
+            keys = (Mount(TOKEN, secret=secret.name),) if secret is not None else ()
+            return self._work(BASE, self._fetch_objects(store, origin.identity), (written, *keys), reads=None)
         if (claim := self.spec.source.existing_claim) is not None:
             return self._copy(self._import(claim, origin), written, origin)
         config = PublishJob(
@@ -273,6 +278,23 @@ class ModelWorks:
             include=tuple(hub.include),
             exclude=tuple(hub.exclude),
             token_file=f"{TOKEN}/{TOKEN_FILE}" if hub.token_secret_ref is not None else None,
+            allowed_networks=self.settings.fetch_networks,
+            storage_size=self.spec.storage.size,
+            verification=asked(self.spec),
+            allow=_allowed(self.spec),
+        )
+
+    def _fetch_objects(self, store: ObjectStoreSource, identity: str) -> FetchJob:
+        return FetchJob(
+            identity=identity,
+            owner=self.owner.path,
+            credential=self._credential(),
+            object_store=wire.ObjectStoreSource(
+                url=store.url.rstrip("/"),
+                endpoint=store.endpoint.rstrip("/") if store.endpoint is not None else None,
+                region=store.region,
+                credentials=TOKEN if store.credentials_secret_ref is not None else None,
+            ),
             allowed_networks=self.settings.fetch_networks,
             storage_size=self.spec.storage.size,
             verification=asked(self.spec),

@@ -24,20 +24,22 @@ REMEDIES: dict[str, str] = {
     ),
     Reason.OUT_OF_MEMORY: "Raise resources.limits.memory, or make the model, the batch or the cache smaller.",
     Reason.SECRET_MISSING: (
-        "Create the Secret with that key, or correct huggingFace.tokenSecretRef or signing.keySecretRef, "
-        "whichever names it; the pod then starts by itself."
+        "Create the Secret with that key, or correct the field that names it (tokenSecretRef, credentialsSecretRef or "
+        "signing.keySecretRef); the pod then starts by itself."
     ),
-    Reason.ACCESS_DENIED: "Accept the model's licence on the hub with the token's account, or use another token.",
-    Reason.SOURCE_NOT_FOUND: "Correct repo, revision or endpoint of huggingFace.",
+    Reason.ACCESS_DENIED: (
+        "Accept the model's licence on the hub with the token's account, or use credentials that may read it."
+    ),
+    Reason.SOURCE_NOT_FOUND: "Correct what the source names, or its endpoint.",
     Reason.SOURCE_UNREACHABLE: (
-        "It is tried again and goes on where it stopped. Check huggingFace.endpoint, and that the cluster lets "
-        "fetch pods out."
+        "It is tried again and goes on where it stopped. Check the source's endpoint, and that the cluster lets fetch "
+        "pods out."
     ),
     Reason.SOURCE_UNTRUSTED: "Use an endpoint whose certificate a public authority has signed.",
-    Reason.INVALID_SOURCE: "Correct huggingFace.endpoint: it must speak the hub's protocol.",
+    Reason.INVALID_SOURCE: "Correct the source: its endpoint must speak the protocol that is asked for.",
     Reason.RATE_LIMITED: (
-        "It is tried again when the hub allows it. A token in huggingFace.tokenSecretRef, or a mirror as its "
-        "endpoint, has higher limits."
+        "It is tried again when the source allows it. A token in tokenSecretRef, or a mirror as the endpoint, has "
+        "higher limits."
     ),
     Reason.REVISION_MOVED: "Delete the PersistentVolumeClaim and the Job to fetch what the revision is now.",
     Reason.ADDRESS_REFUSED: (

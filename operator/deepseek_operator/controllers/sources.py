@@ -5,7 +5,7 @@ from deepseek_operator.api.names import Condition, Reason
 from deepseek_operator.controllers import source_claim, source_training_run
 from deepseek_operator.controllers.conditions import Verdict, stalled
 from deepseek_operator.controllers.decision import Observed
-from deepseek_operator.controllers.identity import build_identity, fetch_identity
+from deepseek_operator.controllers.identity import build_identity, fetch_identity, object_store_identity
 from deepseek_operator.controllers.origin import Origin
 from deepseek_operator.controllers.sizing import scratch_problem
 
@@ -20,6 +20,8 @@ def origin(
         return Origin("build", build_identity(scratch), Lineage(source=f"scratch/{scratch.architecture}"))
     if (hub := spec.source.hugging_face) is not None:
         return Origin("fetch", fetch_identity(hub), Lineage(source=f"huggingFace/{hub.repo}"))
+    if (store := spec.source.object_store) is not None:
+        return Origin("fetch", object_store_identity(store), Lineage(source=f"objectStore/{store.url.rstrip('/')}"))
     if (claim := spec.source.existing_claim) is not None:
         return source_claim.origin(claim, observed)
     if (run := spec.source.training_run) is not None:
@@ -27,5 +29,5 @@ def origin(
     return stalled(
         Condition.ACQUIRED,
         Reason.INVALID_CONFIG,
-        "source must have one of existingClaim, huggingFace, scratch and trainingRun.",
+        "source must have one of existingClaim, huggingFace, objectStore, scratch and trainingRun.",
     )

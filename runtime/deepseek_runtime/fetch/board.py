@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 
 from deepseek_runtime.fetch.hashing import FileHash
-from deepseek_runtime.fetch.hub import HubFile
+from deepseek_runtime.fetch.source import RemoteFile
 
 ASKED = 4
 """Chunks of one request."""
@@ -33,7 +33,7 @@ class Target:
     """One file on its way. `finished`: its chunks on the disk; `ranged`: the server gives parts of it."""
 
     index: int
-    file: HubFile
+    file: RemoteFile
     chunk: int
     hash: FileHash
     descriptor: int

@@ -1,16 +1,15 @@
 """The fetch of text from a dataset of a hub: plan, make sure that it fits, fetch, seal."""
 
-import ipaddress
 import logging
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from deepseek_runtime.fetch import sources
 from deepseek_runtime.fetch.download import Download
-from deepseek_runtime.fetch.hub import Hub, HubFile
 from deepseek_runtime.fetch.ledger import Ledger
-from deepseek_runtime.fetch.model import PATIENCE, check_space, planned, token_of, told
+from deepseek_runtime.fetch.model import PATIENCE, check_space, planned, told
 from deepseek_runtime.fetch.selection import Selection, check_names
-from deepseek_runtime.fetch.transport import Transport
+from deepseek_runtime.fetch.source import RemoteFile
 from deepseek_runtime.fetch.troubles import Patience
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.job.place import place
@@ -28,22 +27,15 @@ _NAMED = 6
 
 def run(job: DatasetJob, reporter: Reporter, patience: Patience = PATIENCE) -> JobResult:
     """Fetch and seal. Errors: JobError that says what is wrong and what to do; what is finished stays on the volume."""
-    token = token_of(job)
-    endpoint = job.endpoint.rstrip("/")
-    hub = Hub(endpoint, job.repo, job.revision, token_given=token is not None, kind="datasets")
-    allowed = tuple(ipaddress.ip_network(network) for network in job.allowed_networks)
 
-    def transport() -> Transport:
-        return Transport(endpoint, token, allowed)
-
-    def choose(files: Sequence[HubFile]) -> Selection:
+    def choose(files: Sequence[RemoteFile]) -> Selection:
         return _select(files, job)
 
-    with Ledger(place(job), job.identity) as ledger:
-        plan = ledger.plan or planned(hub, choose, transport(), patience, ledger, reporter)
+    with sources.of(job) as source, Ledger(place(job), job.identity) as ledger:
+        plan = ledger.plan or planned(source, choose, patience, ledger, reporter)
         LOG.info("plan: dataset=%s commit=%s files=%d", job.repo, plan.commit, len(plan.files))
-        check_space(job, plan.files, ledger)
-        hashes = Download(hub, plan, ledger, transport, patience).run(plan.files, reporter)
+        check_space(job, source, plan.files, ledger)
+        hashes = Download(source, plan, ledger, patience).run(plan.files, reporter, plan.files)
         written = manifest.record(ledger.files, hashes)
         result = JobResult(
             kind=job.kind,
@@ -57,7 +49,7 @@ def run(job: DatasetJob, reporter: Reporter, patience: Patience = PATIENCE) -> J
     return sealed
 
 
-def _select(files: Sequence[HubFile], job: DatasetJob) -> Selection:
+def _select(files: Sequence[RemoteFile], job: DatasetJob) -> Selection:
     """The text among a repository's files.
 
     Errors: DataError `MissingText` naming what is there instead, `UnsafeName`.
@@ -77,5 +69,5 @@ def _select(files: Sequence[HubFile], job: DatasetJob) -> Selection:
             f"No {' or '.join(NEEDED)} of dataset {job.repo} is among the files that huggingFace selects; it has "
             f"{there}. Name a dataset with plain text or JSON lines, or correct include and exclude.",
         )
-    check_names(chosen)
+    check_names(chosen, "huggingFace")
     return Selection(chosen, tuple(file.path for file in files if file not in chosen))

@@ -2,19 +2,17 @@
 
 import logging
 import os
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from deepseek_runtime.fetch.beneath import open_file
 from deepseek_runtime.fetch.board import Board, Piece, Target
 from deepseek_runtime.fetch.hashing import READ, FileHash
-from deepseek_runtime.fetch.hub import Hub, HubFile
 from deepseek_runtime.fetch.ledger import Ledger, Plan
-from deepseek_runtime.fetch.transport import Reply, Transport, shown
+from deepseek_runtime.fetch.source import Body, Reader, RemoteFile, Source
 from deepseek_runtime.fetch.troubles import Patience, Retries, StoppedError, TransientError
 from deepseek_runtime.job.container import available
 from deepseek_runtime.job.errors import DataError
@@ -29,45 +27,42 @@ REPORT_SECONDS = 0.5
 SPEED_SECONDS = 10.0
 """Over which the speed is taken."""
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-
 
 class Download:
     """Fetches files of a plan into the ledger's directory and proves each. One use."""
 
     def __init__(
         self,
-        hub: Hub,
+        source: Source,
         plan: Plan,
         ledger: Ledger,
-        transports: Callable[[], Transport],
         patience: Patience,
         connections: int = CONNECTIONS,
     ) -> None:
-        self._hub, self._plan, self._ledger = hub, plan, ledger
+        self._source, self._plan, self._ledger = source, plan, ledger
         self._retries = Retries(patience)
-        self._open_transport = transports
-        self._transports: list[Transport] = []
+        self._readers: list[Reader] = []
         self._connections = connections
         self._received = 0
-        self._locations: dict[int, str] = {}
         self._lock = threading.Lock()
 
-    def run(self, files: Sequence[HubFile], reporter: Reporter) -> dict[str, str]:
-        """SHA-256 of every file by its path. Errors: JobError; whatever is raised, no thread is left."""
+    def run(self, files: Sequence[RemoteFile], reporter: Reporter, all_files: Sequence[RemoteFile]) -> dict[str, str]:
+        """SHA-256 of every file by its path; what is told of is how far all files are.
+
+        Errors: JobError; whatever is raised, no thread is left.
+        """
         index = {file.path: number for number, file in enumerate(self._plan.files)}
         open_ = [index[file.path] for file in files if index[file.path] not in self._ledger.hashed]
         targets = [self._target(number) for number in open_]
         board = Board(targets)
-        begun, total = sum(target.bytes_finished for target in targets), sum(target.file.size for target in targets)
-        proven = sum(file.size for file in files) - total
+        begun, total = self._ledger.kept(all_files), sum(file.size for file in all_files)
         connections, hashers = min(self._connections, max(1, len(targets) * 4)), min(4, available())
         try:
             with ThreadPoolExecutor(connections + hashers, thread_name_prefix="fetch") as pool:
                 try:
                     work = [pool.submit(self._connection, board) for _ in range(connections)]
                     work += [pool.submit(self._hasher, board) for _ in range(hashers)]
-                    self._watch(work, reporter, proven + begun, proven + total)
+                    self._watch(work, reporter, begun, total)
                 finally:
                     self._stop(board)
         finally:
@@ -79,8 +74,8 @@ class Download:
         """Wake every thread that waits, sleeps or reads, and let it end."""
         self._retries.stop()
         with self._lock:
-            for transport in self._transports:
-                transport.abort()
+            for reader in self._readers:
+                reader.abort()
         with board.changed:
             board.changed.notify_all()
 
@@ -113,9 +108,9 @@ class Download:
             )
 
     def _connection(self, board: Board) -> None:
-        transport = self._open_transport()
+        reader = self._source.reader()
         with self._lock:
-            self._transports.append(transport)
+            self._readers.append(reader)
         buffer = memoryview(bytearray(BUFFER))
         try:
             while board.unproven() and not self._retries.stopped:
@@ -125,57 +120,53 @@ class Download:
                         board.changed.wait(0.1)
                     continue
                 try:
-                    self._fetch(board, piece, transport, buffer)
+                    self._fetch(board, piece, reader, buffer)
                 finally:
                     board.release(piece)
         except StoppedError:
             return
         finally:
-            transport.close()
+            reader.close()
 
-    def _fetch(self, board: Board, piece: Piece, transport: Transport, buffer: memoryview) -> None:
+    def _fetch(self, board: Board, piece: Piece, reader: Reader, buffer: memoryview) -> None:
         """All of a piece, however often its answer is cut."""
         attempt = 0
         while board.ask(piece):
             before = piece.at
             try:
-                if not self._receive(board, piece, transport, buffer):
+                if not self._receive(board, piece, reader, buffer):
                     return
             except TransientError as trouble:
                 if self._retries.stopped:
                     raise StoppedError from trouble
-                with self._lock:
-                    self._locations.pop(piece.target.index, None)
                 attempt = 1 if piece.at > before else attempt + 1
                 self._retries.wait(trouble, attempt)
 
-    def _receive(self, board: Board, piece: Piece, transport: Transport, buffer: memoryview) -> bool:
+    def _receive(self, board: Board, piece: Piece, reader: Reader, buffer: memoryview) -> bool:
         """One answer's worth of a piece; False where another connection must fetch it, as the server gives no parts."""
         target = piece.target
-        url = self._locations.get(target.index) or self._hub.location(self._plan.commit, target.file.path)
-        with transport.get(url, {"Range": f"bytes={piece.at}-{piece.asked - 1}"}) as reply:
-            self._hub.accept(reply, f"{target.file.path} at commit {self._plan.commit}", pinned=True)
-            with self._lock:
-                self._locations[target.index] = reply.url
-            if reply.status == 200:
+        with reader.open(self._plan.commit, target.file, piece.at, piece.asked) as body:
+            if body.whole:
                 if not board.alone(piece):
                     return False
-                self._skip(reply, piece.at, buffer)
-            _check(reply, piece)
+                self._skip(target.file, body, piece.at, buffer)
             while piece.at < piece.asked:
                 boundary = min(piece.asked, (piece.at // target.chunk + 1) * target.chunk)
-                count = reply.into(buffer[: min(len(buffer), boundary - piece.at)])
+                count = body.into(buffer[: min(len(buffer), boundary - piece.at)])
                 if count == 0:
-                    raise TransientError("SourceUnreachable", f"{shown(reply.url)} was cut")
+                    raise self._cut(target.file)
                 self._write(board, piece, buffer[:count])
         return True
 
-    def _skip(self, reply: Reply, count: int, buffer: memoryview) -> None:
+    def _skip(self, file: RemoteFile, body: Body, count: int, buffer: memoryview) -> None:
         while count > 0:
-            read = reply.into(buffer[: min(len(buffer), count)])
+            read = body.into(buffer[: min(len(buffer), count)])
             if read == 0:
-                raise TransientError("SourceUnreachable", f"{shown(reply.url)} was cut")
+                raise self._cut(file)
             count -= read
+
+    def _cut(self, file: RemoteFile) -> TransientError:
+        return TransientError("SourceUnreachable", f"{self._source.name}: the answer with {file.path} was cut")
 
     def _write(self, board: Board, piece: Piece, data: memoryview) -> None:
         target, offset = piece.target, piece.at
@@ -210,7 +201,7 @@ class Download:
                     board.changed.wait(0.1)
 
     def _compare(self, board: Board, target: Target) -> None:
-        """Compare a complete file with what the hub says of it; one that differs is fetched once more."""
+        """Compare a complete file with what the source says of it; one that differs is fetched once more."""
         if not board.compare(target):
             return
         sha256, blob = target.hash.digests()
@@ -224,36 +215,15 @@ class Download:
         if target.spoiled:
             raise DataError(
                 "DigestMismatch",
-                f"{file.path} of {self._hub.repo} was fetched twice and is not what {self._hub.endpoint} says it is: "
-                f"hash {found}, expected {expected}. Try another endpoint, or ask who runs this one.",
+                f"{file.path} of {self._source.name} was fetched twice and is not what it should be: hash {found}, "
+                f"expected {expected}. Correct what {self._source.where} says, or ask who runs that source.",
             )
         LOG.warning("wrong hash, fetching again: file=%s expected=%s found=%s", file.path, expected, found)
         with self._lock:
             self._received -= file.size
-            self._locations.pop(target.index, None)
+        self._source.forget(file)
         board.again(target, _hash_of(file))
 
 
-def _hash_of(file: HubFile) -> FileHash:
+def _hash_of(file: RemoteFile) -> FileHash:
     return FileHash(file.size, blob=file.blob is not None)
-
-
-def _check(reply: Reply, piece: Piece) -> None:
-    """Whether an answer is the bytes that were asked for. Errors: TransientError, DataError `InvalidSource`."""
-    size, path = piece.target.file.size, piece.target.file.path
-    encoding = reply.headers.get("Content-Encoding", "identity")
-    total: int | None
-    if reply.status == 206:
-        match = _CONTENT_RANGE.fullmatch(reply.headers.get("Content-Range", ""))
-        if match is None or int(match[1]) != piece.at:
-            raise TransientError(
-                "SourceUnreachable", f"{shown(reply.url)} answers with another range than was asked for"
-            )
-        total = int(match[3])
-    else:
-        total = None if reply.headers.get("Content-Length") is None else int(reply.headers["Content-Length"])
-    if encoding != "identity" or total not in (None, size):
-        raise DataError(
-            "InvalidSource",
-            f"{shown(reply.url)} gives {path} as {encoding} with {total} bytes; the hub lists {size:,} bytes.",
-        )

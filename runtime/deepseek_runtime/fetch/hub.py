@@ -6,31 +6,25 @@ The protocol is that of https://huggingface.co/docs/hub/api, which mirrors speak
 import json
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from email.message import Message
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
+from deepseek_runtime.fetch.addresses import Network
+from deepseek_runtime.fetch.source import MAX_FILES, Listing, RemoteFile
 from deepseek_runtime.fetch.transport import Reply, Transport, origin, retry_after, shown
 from deepseek_runtime.fetch.troubles import Retries, TransientError
+from deepseek_runtime.fetch.web import Links, WebReader
 from deepseek_runtime.job.errors import ConfigurationError, DataError, JobError
-from deepseek_runtime.wire.base import WireModel
 
 MAX_BODY = 32 << 20
-MAX_FILES = 20_000
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HASHES = {"sha256": re.compile(r"[0-9a-f]{64}"), "blob": re.compile(r"[0-9a-f]{40}")}
 _NEXT = re.compile(r'<([^>]*)>;\s*rel="next"')
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-class HubFile(WireModel):
-    """A file of a commit: large ones have a SHA-256 (git LFS), small ones the SHA-1 of their git blob."""
-
-    path: str
-    size: int
-    sha256: str | None = None
-    blob: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +34,37 @@ class Hub:
     endpoint: str
     repo: str
     revision: str
-    token_given: bool
+    token: str | None
+    allowed: Sequence[Network]
     kind: Literal["models", "datasets"] = "models"
+    _links: Links = field(default_factory=Links)
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return "source.huggingFace" if self.kind == "models" else "huggingFace"
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.repo} of {self.endpoint}"
+
+    def listing(self, retries: Retries) -> Listing:
+        """The files of the commit that the revision means now."""
+        transport = self._transport()
+        try:
+            commit = self.commit(transport, retries)
+            return Listing(self.files(transport, retries, commit), commit)
+        finally:
+            transport.close()
+
+    def reader(self) -> WebReader:
+        """Connections for one thread."""
+        return WebReader(self, self._links, self._transport)
+
+    def forget(self, file: RemoteFile) -> None:
+        """Ask the hub where a file is, not the content network."""
+        self._links.drop(file.path)
 
     def commit(self, transport: Transport, retries: Retries) -> str:
         """The commit that the revision means now. Errors: those of `refusal`, of `Retries.wait`."""
@@ -52,10 +75,10 @@ class Hub:
             raise DataError("InvalidSource", f"{shown(url)} names no commit. Is {self.endpoint} a hub?")
         return commit
 
-    def files(self, transport: Transport, retries: Retries, commit: str) -> tuple[HubFile, ...]:
+    def files(self, transport: Transport, retries: Retries, commit: str) -> tuple[RemoteFile, ...]:
         """Every file of a commit, in the order of their paths."""
         url: str | None = f"{self._api}/tree/{commit}?recursive=true"
-        files: dict[str, HubFile] = {}
+        files: dict[str, RemoteFile] = {}
         while url is not None:
             page, url = self._json(transport, retries, url)
             if not isinstance(page, list) or not page:
@@ -67,9 +90,13 @@ class Hub:
                 raise DataError("InvalidSource", f"{self.repo} has more than {MAX_FILES:,} files.")
         return tuple(files[path] for path in sorted(files))
 
-    def location(self, commit: str, path: str) -> str:
+    def location(self, revision: str, file: RemoteFile) -> str:
         """Where a file is downloaded from; it usually leads on to a content network."""
-        return f"{self._page}/resolve/{commit}/{quote(path)}"
+        return f"{self._page}/resolve/{revision}/{quote(file.path)}"
+
+    def accept_part(self, reply: Reply, revision: str, file: RemoteFile) -> None:
+        """Nothing for a status of success; what is asked for was there when the plan was made."""
+        self.accept(reply, f"{file.path} at commit {revision}", pinned=True)
 
     def accept(self, reply: Reply, what: str, *, pinned: bool) -> None:
         """Nothing for a status of success; `pinned`: what is asked for was there when the plan was made.
@@ -98,6 +125,17 @@ class Hub:
         """Models lie at the root of a hub, everything else below the name of its kind."""
         return f"{self.endpoint}/{self.repo}" if self.kind == "models" else f"{self.endpoint}/{self.kind}/{self.repo}"
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Its connections belong to its readers."""
+
+    def _transport(self) -> Transport:
+        return Transport(self.endpoint, self.token, self.allowed)
+
     def _json(self, transport: Transport, retries: Retries, url: str) -> tuple[Any, str | None]:
         """The document at a URL, and where the next page is."""
         attempt = 0
@@ -115,7 +153,7 @@ class Hub:
             except (ValueError, RecursionError) as error:
                 raise DataError("InvalidSource", f"{shown(url)} is no JSON. Is {self.endpoint} a hub?") from error
 
-    def _file(self, entry: Any) -> HubFile | None:
+    def _file(self, entry: Any) -> RemoteFile | None:
         if not isinstance(entry, dict) or entry.get("type") != "file":
             return None
         large = entry.get("lfs") or {}
@@ -124,12 +162,12 @@ class Hub:
         valid = all(isinstance(value, str) and _HASHES[name].fullmatch(value) for name, value in hashes.items())
         if not isinstance(path, str) or type(size) is not int or size < 0 or not valid:
             raise DataError("InvalidSource", f"{self.endpoint} lists a file without path, size or hash: {path!r:.200}.")
-        return HubFile(path=path, size=size, **hashes)
+        return RemoteFile(path=path, size=size, **hashes)
 
     def _refusal(self, status: int, headers: Message, what: str, pinned: bool) -> JobError:
         """What an answer means for the user; the error codes are those of the hub (X-Error-Code)."""
         code, page = headers.get("X-Error-Code", ""), self._page
-        if status == 401 and self.token_given and code != "GatedRepo":
+        if status == 401 and self.token is not None and code != "GatedRepo":
             return ConfigurationError(
                 "AccessDenied",
                 f"{self.endpoint} does not accept the token, or {self.repo} does not exist (401). Check the name "

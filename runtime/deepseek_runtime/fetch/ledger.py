@@ -7,12 +7,13 @@ byte of a finished chunk again. The files lie in the place's partial directory, 
 import os
 import shutil
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
 from pydantic import ValidationError
 
-from deepseek_runtime.fetch.hub import HubFile
+from deepseek_runtime.fetch.source import RemoteFile
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.weights import seal
 from deepseek_runtime.wire.base import WireModel
@@ -29,7 +30,7 @@ class Plan(WireModel):
 
     version: int = 1
     commit: str
-    files: tuple[HubFile, ...]
+    files: tuple[RemoteFile, ...]
     left_out: tuple[str, ...]
     chunk: int
 
@@ -64,7 +65,7 @@ class Ledger:
         self._append(f"{index} {chunk}\n")
 
     def prove(self, index: int, sha256: str) -> None:
-        """A whole file is what the hub says it is."""
+        """A whole file is what its source says it is."""
         self.hashed[index] = sha256
         self._append(f"{index} {sha256}\n")
 
@@ -72,6 +73,18 @@ class Ledger:
         """A file is not what it should be and has to be fetched again."""
         self.finished.pop(index, None)
         self._append(f"{index} -\n")
+
+    def kept(self, files: Iterable[RemoteFile]) -> int:
+        """Bytes of these files that are on the disk for good."""
+        if self.plan is None:
+            return 0
+        wanted, chunk = set(files), self.plan.chunk
+        return sum(
+            min(chunk, file.size - number * chunk)  # the last one may be short
+            for index, file in enumerate(self.plan.files)
+            if file in wanted
+            for number in self.finished.get(index, ())
+        )
 
     def remove(self) -> None:
         """The fetch is sealed: nothing will ask again."""

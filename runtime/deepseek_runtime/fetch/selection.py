@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from deepseek_runtime.fetch.hub import HubFile
+from deepseek_runtime.fetch.source import RemoteFile
 from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.weights.safety import CONFIG, INDEX, PICKLES, SINGLE
 from deepseek_runtime.wire.paths import MANIFEST_FILE
@@ -27,24 +27,26 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 1024
 class Selection:
     """What is fetched, the small files that tell about the model first; and the paths that are not."""
 
-    files: tuple[HubFile, ...]
+    files: tuple[RemoteFile, ...]
     left_out: tuple[str, ...]
 
 
-def select(files: Sequence[HubFile], include: Sequence[str], exclude: Sequence[str]) -> Selection:
-    """The files to fetch.
+def select(
+    files: Sequence[RemoteFile], include: Sequence[str], exclude: Sequence[str], where: str = "source.huggingFace"
+) -> Selection:
+    """The files to fetch. `where` names the source in messages.
 
     Errors: ConfigurationError `UnsafeModel` for a pickle or code that `include` asks for, `UnsafeName`; DataError
     `MissingFile` where there are no safetensors or no config.json.
     """
     chosen = [file for file in files if wanted(file.path, include, exclude)]
-    check_names(chosen)
+    check_names(chosen, where)
     for file in chosen:
         suffix = PurePosixPath(file.path).suffix.lower()
         if suffix in PICKLES | CODE:
             raise ConfigurationError(
                 "UnsafeModel",
-                f"source.huggingFace.include asks for {file.path}, which can run code. Add {'*' + suffix} to exclude: "
+                f"{where}.include asks for {file.path}, which can run code. Add {'*' + suffix} to exclude: "
                 "weights are read from safetensors alone.",
             )
     names = {file.path for file in chosen}
@@ -53,17 +55,25 @@ def select(files: Sequence[HubFile], include: Sequence[str], exclude: Sequence[s
         instead = f" It has {', '.join(pickles[:3])}, which can run code when read." if pickles else ""
         raise DataError(
             "MissingFile",
-            f"Neither {SINGLE} nor {INDEX} is among the files that source.huggingFace selects.{instead} Name a "
-            "repository or revision with safetensors, or correct include and exclude.",
+            f"Neither {SINGLE} nor {INDEX} is among the files that {where} selects.{instead} Name a "
+            "model in safetensors, or correct what the source selects.",
         )
     if CONFIG not in names:
-        raise DataError("MissingFile", f"{CONFIG} is not among the files that source.huggingFace selects.")
+        raise DataError("MissingFile", f"{CONFIG} is not among the files that {where} selects.")
     order = sorted(chosen, key=lambda file: (file.path.endswith(".safetensors"), file.path))
     return Selection(tuple(order), tuple(file.path for file in files if file.path not in names))
 
 
 def trim(selection: Selection, shards: frozenset[str]) -> Selection:
-    """Without the weight files that the index does not name: some repositories hold the same weights twice."""
+    """Without the weight files that the index does not name: some repositories hold the same weights twice.
+
+    Errors: DataError `MissingFile` where the index names one that is not there.
+    """
+    if missing := sorted(shards - {file.path for file in selection.files}):
+        raise DataError(
+            "MissingFile",
+            f"{INDEX} names {', '.join(missing[:3])[:300]}, which the source does not have. Complete it there.",
+        )
     kept, left = [], list(selection.left_out)
     for file in selection.files:
         if file.path.endswith(".safetensors") and file.path not in shards:
@@ -83,7 +93,7 @@ def wanted(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
 
 
 def name_problem(path: str) -> str | None:
-    """Why a path of the hub is not written to a volume; None where it is."""
+    """Why a path of a stranger is not written to a volume; None where it is."""
     parts = path.split("/")
     if len(path.encode("utf-8", "surrogatepass")) > _LONGEST_PATH:
         return "is too long"
@@ -100,19 +110,18 @@ def _matches(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
-def check_names(files: Sequence[HubFile]) -> None:
+def check_names(files: Sequence[RemoteFile], where: str) -> None:
     """DataError `UnsafeName` naming a path that is not written to a volume."""
     for file in files:
         if (problem := name_problem(file.path)) is not None:
             raise DataError(
                 "UnsafeName",
-                f"The name {file.path[:200]!r} of a file of the repository {problem}. Add it to "
-                "source.huggingFace.exclude.",
+                f"The name {file.path[:200]!r} of a file of {where} {problem}. Rename it, or have it excluded.",
             )
     folders = {folder for file in files for folder in _folders(file.path)}
     for file in files:
         if file.path in folders:
-            raise DataError("UnsafeName", f"{file.path!r} is a file and a folder of the repository.")
+            raise DataError("UnsafeName", f"{file.path!r} is a file and a folder of {where}. Rename one.")
 
 
 def _folders(path: str) -> Iterator[str]:

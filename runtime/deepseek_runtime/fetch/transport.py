@@ -58,6 +58,11 @@ class Reply:
         self._connection = connection
 
     @property
+    def whole(self) -> bool:
+        """Whether the server gives all of it, whatever part was asked for."""
+        return self.status == 200
+
+    @property
     def size(self) -> int | None:
         """Bytes of the body that are still to come, where the server says so."""
         return self._response.length

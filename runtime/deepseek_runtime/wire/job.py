@@ -53,13 +53,26 @@ class BuildJob(_Job):
     seed: int = 0
 
 
+class ObjectStoreSource(WireModel):
+    """The objects right below a prefix: `url` is s3://bucket/prefix, gs://bucket/prefix or az://container/prefix."""
+
+    url: str
+    endpoint: str | None = None
+    region: str | None = None
+    credentials: str | None = None  # the directory where the Secret's keys are files
+
+
 class FetchJob(_Job):
-    """Copy a model from a hub, checked against the hub's hashes. The token is in a file that only this pod has."""
+    """Copy a model from outside: from a repository of a hub, checked against its hashes, or from `object_store`.
+
+    Credentials are in files that only this pod has.
+    """
 
     kind: Literal["fetch"] = "fetch"
-    endpoint: str
-    repo: str
-    revision: str
+    endpoint: str | None = None  # of a hub, as are the next two
+    repo: str | None = None
+    revision: str | None = None
+    object_store: ObjectStoreSource | None = None
     include: tuple[str, ...] = ()  # shell patterns; none: what the runtime reads
     exclude: tuple[str, ...] = ()
     token_file: str | None = None

@@ -121,9 +121,9 @@ class Training(WireModel):
 
 
 class Fetched(WireModel):
-    """What came from a hub, and what was left there."""
+    """What came from outside, and what was left there."""
 
-    commit: str
+    commit: str  # of a hub; of other sources a digest of what they had
     files: int
     bytes: int
     left_out: tuple[str, ...] = ()  # the first of them

@@ -127,6 +127,8 @@ OPTIONAL = {
     ("DeepSeekModel", "spec.source.huggingFace"),
     ("DeepSeekModel", "spec.source.huggingFace.tokenSecretRef"),
     ("DeepSeekModel", "spec.source.existingClaim"),
+    ("DeepSeekModel", "spec.source.objectStore"),
+    ("DeepSeekModel", "spec.source.objectStore.credentialsSecretRef"),
     ("DeepSeekModel", "spec.source.scratch"),
     ("DeepSeekModel", "spec.source.trainingRun"),
     ("DeepSeekModel", "spec.source.scratch.tokenizer.text[].claim"),

@@ -91,6 +91,12 @@ def fetched(name: str = "base", **source: Any) -> Builder:
     return Builder(MODEL, name, spec)
 
 
+def stored(name: str = "base", **source: Any) -> Builder:
+    """A model in an object store."""
+    spec = {"source": {"objectStore": {"url": "s3://models/tiny/", **source}}, "storage": {"size": "1Gi"}}
+    return Builder(MODEL, name, spec)
+
+
 def run(
     name: str = "pretrain", base: str = "seed", stages: tuple[str, ...] = ("pretrain",), steps: int = 40
 ) -> Builder:

@@ -7,6 +7,7 @@ from deepseek_operator.api.deepseekmodel import (
     ExistingClaimSource,
     HuggingFaceSource,
     LongContextSpec,
+    ObjectStoreSource,
     QuantizationSpec,
     ScratchSource,
     SigningKey,
@@ -29,6 +30,10 @@ def build(**changes: object) -> str:
 
 def fetch(**changes: object) -> str:
     return identity.fetch_identity(HuggingFaceSource.model_validate({"repo": "tiny/model", **changes}))
+
+
+def stored(**changes: object) -> str:
+    return identity.object_store_identity(ObjectStoreSource.model_validate({"url": "s3://models/tiny", **changes}))
 
 
 def train(**changes: object) -> str:
@@ -100,6 +105,7 @@ def test_golden() -> None:
         "trainOnDataset": train_on("cd" * 32),
         "verify": verify(),
         "sign": sign(),
+        "objectStore": stored(),
         "evaluate": evaluate(),
         "compare": compare(),
         "longcontext": long_context(),
@@ -116,6 +122,7 @@ def test_golden() -> None:
         "trainOnDataset": "b4c0e3886a86b9c856e4d83519d0f14cc5e9fef0ccf5a3e98baa015f5b71884f",
         "verify": "33d6011221fc98ba74164487abd28e527dc8c6139b9ce410017b73dff78d3a90",
         "sign": "f1f328c5a82eea040ad1e16c37399c197363b263b9b2162e35a628b7517d769a",
+        "objectStore": "c23b9a81b7ba7a2a4735080afcf8f016dab56d1e23a4e78a603b44653ef14b06",
         "evaluate": "6ba8eac1f258a1d73a9756730a3bf967f8f51680f6c6e4fc60b30baaf28e488b",
         "compare": "36eba681fcdafe9d8b9bafbcc98ed7ea4bc9123d6b94b97fee9920359798d8a8",
         "longcontext": "efc6fb4d12b724008f121a92a0f43a8a87e0b241dd5b18c54a3f221cc53e2487",
@@ -138,6 +145,7 @@ def test_a_default_that_is_written_out_is_the_same_work() -> None:
     assert compare(contextLength=256, compare=True) == compare()
     assert fetch(revision="main", endpoint="https://huggingface.co/", include=[], exclude=[]) == fetch()
     assert fetch(tokenSecretRef={"name": "hub"}) == fetch()
+    assert stored(url="s3://models/tiny/", region="eu-west-1", credentialsSecretRef={"name": "store"}) == stored()
 
 
 def test_the_name_of_a_stage_is_not_part_of_its_work() -> None:
@@ -164,6 +172,7 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
         fetch(), fetch(repo="tiny/other"), fetch(revision="v2"), fetch(endpoint="https://mirror.example"),
         fetch(include=["*"]), fetch(exclude=["*"]), train_on("cd" * 32), train_on("ef" * 32),
         dataset(), dataset(repo="tiny/other"), dataset(revision="v2"), dataset(include=["*"]), dataset(exclude=["*"]),
+        stored(), stored(url="gs://models/tiny"), stored(endpoint="https://s3.example"),
     ]  # fmt: skip
     monkeypatch.setitem(ALGORITHMS, "quantize", 2)
     found.append(quantize())
@@ -182,5 +191,6 @@ def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
     assert set(HuggingFaceSource.model_fields) - {"token_secret_ref"} == {"repo", *identity.INTRODUCED["fetch"]}
     assert set(HubDataset.model_fields) == set(HuggingFaceSource.model_fields)
     assert identity.INTRODUCED["dataset"] == identity.INTRODUCED["fetch"]
+    assert set(ObjectStoreSource.model_fields) == {"url", "endpoint", "region", "credentials_secret_ref"}
     assert set(ExistingClaimSource.model_fields) == {"claim_name", "path"}
     assert set(ScratchSource.model_fields) == {"architecture", "config", "tokenizer", "seed"}

@@ -4,7 +4,7 @@ import random
 
 from deepseek_runtime.fetch.board import Board, Piece, Target
 from deepseek_runtime.fetch.hashing import FileHash
-from deepseek_runtime.fetch.hub import HubFile
+from deepseek_runtime.fetch.source import RemoteFile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +19,7 @@ def test_every_missing_byte_once(shapes: list[tuple[int, set[int], bool]], seed:
     randomly = random.Random(seed)
     targets = []
     for index, (size, finished, ranged) in enumerate(shapes):
-        target = Target(index, HubFile(path=str(index), size=size), CHUNK, FileHash(size, blob=False), -1)
+        target = Target(index, RemoteFile(path=str(index), size=size), CHUNK, FileHash(size, blob=False), -1)
         target.finished, target.ranged = {chunk for chunk in finished if chunk < target.chunks}, ranged
         targets.append(target)
     missing = [(t.index, byte) for t in targets for byte in range(t.file.size) if byte // CHUNK not in t.finished]

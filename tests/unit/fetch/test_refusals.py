@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from deepseek_runtime.fetch import hub as hub_source
 from deepseek_runtime.fetch import model
 from deepseek_runtime.fetch.troubles import Patience
 from deepseek_runtime.job.errors import ConfigurationError, JobError
@@ -57,14 +58,14 @@ def test_a_revision_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_history_rewritten_while_it_is_fetched(tmp_path: Path) -> None:
-    hub, files = Hub(REPO, repository(100)), model.Hub.files
+    hub, files = Hub(REPO, repository(100)), hub_source.Hub.files
 
     def listing(*arguments: Any) -> Any:
         listed = files(*arguments)
         hub.commit = "f" * 40
         return listed
 
-    with mock.patch.object(model.Hub, "files", listing):
+    with mock.patch.object(hub_source.Hub, "files", listing):
         error = refused(hub, tmp_path)
     assert (error.reason, error.code) == ("RevisionMoved", ExitCode.DATA)
     assert "what main is now" in error.message

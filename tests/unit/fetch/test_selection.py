@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from deepseek_runtime.fetch.beneath import open_file
-from deepseek_runtime.fetch.hub import HubFile
 from deepseek_runtime.fetch.selection import name_problem, select
+from deepseek_runtime.fetch.source import RemoteFile
 from deepseek_runtime.job.errors import JobError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 MODEL = ("config.json", "model.safetensors", "tokenizer.json")
 
 
-def files(*paths: str) -> list[HubFile]:
-    return [HubFile(path=path, size=1, blob="0" * 40) for path in paths]
+def files(*paths: str) -> list[RemoteFile]:
+    return [RemoteFile(path=path, size=1, blob="0" * 40) for path in paths]
 
 
 def test_the_default_is_what_the_runtime_reads() -> None:
