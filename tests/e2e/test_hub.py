@@ -164,7 +164,7 @@ def test_what_cannot_be_fetched_says_so(
 def test_two_sources_are_one_too_many(origin: Object) -> None:
     wanted = model("two")
     wanted["spec"]["source"]["trainingRun"] = {"name": "pretrain"}
-    with pytest.raises(Failed, match="exactly one of existingClaim, huggingFace"):
+    with pytest.raises(Failed, match="exactly one of existingClaim, http, huggingFace"):
         apply(wanted)
 
 

@@ -137,6 +137,59 @@ class ObjectStoreSource(ApiModel):
     )
 
 
+WebUrl = Annotated[
+    str,
+    Field(
+        max_length=2048,
+        pattern=r"^https?://[A-Za-z0-9][-.A-Za-z0-9]*(:[0-9]{1,5})?/[-._~%!$&'()*+,;=:@/?A-Za-z0-9]+$",
+        description="Where it is. Redirects are followed. Private addresses need the chart's value fetch.allowedNetworks.",
+    ),
+]
+Sha256 = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64, description="What proves it: lower-case hexadecimal SHA-256.")
+]
+
+
+class HttpFile(ApiModel):
+    """One file behind a URL."""
+
+    url: WebUrl
+    sha256: Sha256
+    path: str | None = Field(
+        default=None,
+        max_length=253,
+        pattern=r"^[A-Za-z0-9_][-._A-Za-z0-9]*$",
+        description="What the file is called, for example config.json. Absent: the last part of the URL's path.",
+    )
+
+
+class HttpArchive(ApiModel):
+    """One archive behind a URL: tar, tar.gz or zip."""
+
+    url: WebUrl
+    sha256: Sha256
+
+
+class HttpSource(ApiModel):
+    """A model behind URLs, proven by SHA-256: exactly one of files and archive."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.files) != has(self.archive)", "exactly one of files and archive must be given")
+        )
+    )
+    files: list[HttpFile] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=512,
+        description="Every file of the model: config.json, safetensors with their index, tokenizer. Pickles and code are refused.",
+    )
+    archive: HttpArchive | None = Field(
+        default=None,
+        description="An archive with a folder that has config.json and the weights; files that are not needed are left in it. Links, devices and names that leave their folder are refused. The volume must hold the archive and what is in it.",
+    )
+
+
 class TrainingRunSource(ApiModel):
     """The export of a TrainingRun of this namespace."""
 
@@ -164,12 +217,13 @@ class ModelSource(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "[has(self.existingClaim), has(self.huggingFace), has(self.objectStore), has(self.scratch), has(self.trainingRun)].filter(given, given).size() == 1",
-                "exactly one of existingClaim, huggingFace, objectStore, scratch and trainingRun must be given",
+                "[has(self.existingClaim), has(self.http), has(self.huggingFace), has(self.objectStore), has(self.scratch), has(self.trainingRun)].filter(given, given).size() == 1",
+                "exactly one of existingClaim, http, huggingFace, objectStore, scratch and trainingRun must be given",
             )
         )
     )
     existing_claim: ExistingClaimSource | None = Field(default=None, description="Weights that lie on a volume.")
+    http: HttpSource | None = Field(default=None, description="Files behind URLs, or an archive, with their SHA-256.")
     hugging_face: HuggingFaceSource | None = Field(default=None, description="A repository of a hub.")
     object_store: ObjectStoreSource | None = Field(
         default=None,
@@ -184,7 +238,7 @@ class ModelSource(ApiModel):
     @property
     def remote(self) -> bool:
         """Whether the weights come from outside of the cluster."""
-        return self.hugging_face is not None or self.object_store is not None
+        return any(source is not None for source in (self.hugging_face, self.object_store, self.http))
 
 
 class QuantizationSpec(ApiModel):
@@ -571,7 +625,7 @@ class ArtifactStatus(ApiModel):
     claim: str = Field(description="The PersistentVolumeClaim that holds it.")
     revision: str | None = Field(
         default=None,
-        description="What its source was then: the hub's commit, a digest of what a store had, or of what was copied from a claim.",
+        description="What its source was then: the hub's commit, a digest of what a store or server had, or of what was copied from a claim.",
     )
     digest: str | None = Field(default=None, description="SHA-256 of its manifest.")
     bytes: int | None = Field(default=None, description="Size of its files.")
@@ -616,7 +670,7 @@ class Lineage(ApiModel):
     """Where the base came from."""
 
     source: str = Field(
-        description="existingClaim/<claim>/<path>, huggingFace/<repo>, objectStore/<url>, scratch/<architecture> or trainingRun/<name>/<stage>."
+        description="existingClaim/<claim>/<path>, http/<url>, huggingFace/<repo>, objectStore/<url>, scratch/<architecture> or trainingRun/<name>/<stage>."
     )
     digest: str | None = Field(
         default=None, description="Of the source's manifest where it has one, or of what was copied from a claim."
@@ -647,7 +701,7 @@ class DeepSeekModelStatus(CommonStatus):
     digest: str | None = Field(default=None, description="SHA-256 of the base's manifest.")
     revision: str | None = Field(
         default=None,
-        description="What the source of the base was then: the hub's commit, a digest of what a store had, or of what was copied from a claim.",
+        description="What the source of the base was then: the hub's commit, a digest of what a store or server had, or of what was copied from a claim.",
     )
     size: str | None = Field(default=None, description="Of the base's files, for people.")
     architecture: ArchitectureStatus | None = Field(default=None, description="What the weights are.")

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from deepseek_runtime.wire.base import digest
-from deepseek_runtime.wire.job import ALGORITHMS
+from deepseek_runtime.wire.job import ALGORITHMS, HttpSource
 from deepseek_runtime.wire.verification import Verification
 
 from deepseek_operator.api.base import DataSource
@@ -91,6 +91,13 @@ def object_store_identity(source: ObjectStoreSource) -> str:
     """Of a copy of what is below a prefix: the place is named, and what is there is taken once."""
     endpoint = source.endpoint.rstrip("/") if source.endpoint is not None else None
     return _identity("fetch", {"objectStore": source.url.rstrip("/"), "endpoint": endpoint}, {})
+
+
+def http_identity(source: HttpSource) -> str:
+    """Of files with these names and digests, or of an archive: another URL of the same bytes is the same work."""
+    if source.archive is not None:
+        return _identity("fetch", {"archive": source.archive.sha256}, {})
+    return _identity("fetch", {"files": {file.path: file.sha256 for file in source.files}}, {})
 
 
 def import_identity(source: ExistingClaimSource) -> str:

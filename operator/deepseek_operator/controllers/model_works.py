@@ -31,6 +31,7 @@ from deepseek_operator.api.deepseekmodel import (
     DeepSeekModelSpec,
     EvaluationSpec,
     ExistingClaimSource,
+    HttpSource,
     HuggingFaceSource,
     LongContextSpec,
     ObjectStoreSource,
@@ -55,6 +56,7 @@ from deepseek_operator.controllers.identity import (
     verify_identity,
 )
 from deepseek_operator.controllers.origin import BASE, Origin
+from deepseek_operator.controllers.source_http import described
 from deepseek_operator.desired.claim import artifact_claim_name
 from deepseek_operator.desired.job import job, job_container
 from deepseek_operator.desired.labels import Manifest, Owner
@@ -86,6 +88,8 @@ class ModelWorks:
             secret = store.credentials_secret_ref
             keys = (Mount(TOKEN, secret=secret.name),) if secret is not None else ()
             return self._work(BASE, self._fetch_objects(store, origin.identity), (written, *keys), reads=None)
+        if (http := self.spec.source.http) is not None:
+            return self._work(BASE, self._fetch_files(http, origin.identity), (written,), reads=None)
         if (claim := self.spec.source.existing_claim) is not None:
             return self._copy(self._import(claim, origin), written, origin)
         config = PublishJob(
@@ -295,6 +299,19 @@ class ModelWorks:
                 region=store.region,
                 credentials=TOKEN if store.credentials_secret_ref is not None else None,
             ),
+            allowed_networks=self.settings.fetch_networks,
+            storage_size=self.spec.storage.size,
+            verification=asked(self.spec),
+            allow=_allowed(self.spec),
+        )
+
+    def _fetch_files(self, http: HttpSource, identity: str) -> FetchJob:
+        return FetchJob(
+            identity=identity,
+            owner=self.owner.path,
+            credential=self._credential(),
+            http=described(http),
+            include=("*",),
             allowed_networks=self.settings.fetch_networks,
             storage_size=self.spec.storage.size,
             verification=asked(self.spec),

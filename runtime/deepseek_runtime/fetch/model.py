@@ -3,8 +3,9 @@
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from deepseek_runtime.fetch import admission, sources, support
+from deepseek_runtime.fetch import admission, packed, sources, support
 from deepseek_runtime.fetch.download import Download
 from deepseek_runtime.fetch.ledger import CHUNK, Ledger, Plan
 from deepseek_runtime.fetch.selection import Selection, select, trim
@@ -34,14 +35,14 @@ def run(job: FetchJob, reporter: Reporter, patience: Patience = PATIENCE) -> Job
 
     What the source has, and how large it is, is known before anything else is fetched than the index of the weights.
     """
+
+    def choose(files: Sequence[RemoteFile]) -> Selection:
+        if any(file.packed for file in files):
+            return Selection(tuple(files), ())
+        return select(files, job.include, job.exclude, source.where)
+
     with sources.of(job) as source, Ledger(place(job), job.identity) as ledger:
-        plan = ledger.plan or planned(
-            source,
-            lambda files: select(files, job.include, job.exclude, source.where),
-            patience,
-            ledger,
-            reporter,
-        )
+        plan = ledger.plan or planned(source, choose, patience, ledger, reporter)
         LOG.info("plan: source=%s revision=%s files=%d", source.name, plan.commit, len(plan.files))
 
         def fetch(files: Sequence[RemoteFile], of: Sequence[RemoteFile]) -> dict[str, str]:
@@ -50,14 +51,21 @@ def run(job: FetchJob, reporter: Reporter, patience: Patience = PATIENCE) -> Job
 
         selection = Selection(plan.files, plan.left_out)
         hashes: dict[str, str] = {}
-        if not job.include:
-            index = [file for file in plan.files if file.path == safety.INDEX]
-            hashes |= fetch(index, index)
-            selection = trim(selection, support.shards(ledger.files))
-        small = [file for file in selection.files if not file.path.endswith(".safetensors")]
-        hashes |= fetch(small, selection.files)
-        admission.check(ledger.files, job.allow)
-        hashes |= fetch(selection.files, selection.files)
+        if archives := [file for file in plan.files if file.packed]:
+            fetch(plan.files, plan.files)
+            selection, hashes = packed.unpack(
+                source, archives, ledger.files, lambda size: demand_space(job, source, size, 0, ledger.files)
+            )
+            admission.check(ledger.files, job.allow)
+        else:
+            if not job.include:
+                index = [file for file in plan.files if file.path == safety.INDEX]
+                hashes |= fetch(index, index)
+                selection = trim(selection, support.shards(ledger.files))
+            small = [file for file in selection.files if not file.path.endswith(".safetensors")]
+            hashes |= fetch(small, selection.files)
+            admission.check(ledger.files, job.allow)
+            hashes |= fetch(selection.files, selection.files)
         written = manifest.record(ledger.files, hashes)
         shapes.check(ledger.files, safety.check(ledger.files))
         verified = verification.check(ledger.files, written, job.verification) if job.verification else None
@@ -107,14 +115,17 @@ def told(revision: str, selection: Selection) -> Fetched:
 
 def check_space(job: FetchJob | DatasetJob, source: Source, files: Sequence[RemoteFile], ledger: Ledger) -> None:
     """ConfigurationError `StorageTooSmall` where what is still missing does not fit the volume."""
-    kept = ledger.kept(files)
-    total, free = sum(file.size for file in files), shutil.disk_usage(ledger.files).free
-    needed = total - kept + SPARE
+    demand_space(job, source, sum(file.size for file in files), ledger.kept(files), ledger.files)
+
+
+def demand_space(job: FetchJob | DatasetJob, source: Source, total: int, kept: int, directory: Path) -> None:
+    """ConfigurationError `StorageTooSmall` where `total` bytes, of which `kept` are there, do not fit."""
+    free, needed = shutil.disk_usage(directory).free, total - kept + SPARE
     field = "storage.size" if isinstance(job, FetchJob) else "checkpoint.storage.size"
     if needed > free:
         raise ConfigurationError(
             "StorageTooSmall",
-            f"{source.name} has {total:,} bytes to fetch, {kept:,} of them are on the volume; {needed:,} bytes are "
+            f"{source.name} has {total:,} bytes, {kept:,} of them are on the volume; {needed:,} bytes are "
             f"needed and {free:,} are available. Raise {field}"
             + (f", which is {job.storage_size}." if job.storage_size else "."),
         )

@@ -46,8 +46,8 @@ def select(
         if suffix in PICKLES | CODE:
             raise ConfigurationError(
                 "UnsafeModel",
-                f"{where}.include asks for {file.path}, which can run code. Add {'*' + suffix} to exclude: "
-                "weights are read from safetensors alone.",
+                f"{where} asks for {file.path}, which can run code. Leave {'*' + suffix} out: weights are read from "
+                "safetensors alone.",
             )
     names = {file.path for file in chosen}
     pickles = [file.path for file in files if PurePosixPath(file.path).suffix.lower() in PICKLES]

@@ -24,6 +24,7 @@ class RemoteFile(WireModel):
     blob: str | None = None
     etag: str | None = None
     stored_version: str | None = None
+    packed: bool = False  # an archive, to be unpacked
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import ipaddress
 from pathlib import Path
 
+from deepseek_runtime.fetch.http_files import HttpFiles
 from deepseek_runtime.fetch.hub import Hub
 from deepseek_runtime.fetch.source import Source
 from deepseek_runtime.job.errors import ConfigurationError
@@ -19,6 +20,8 @@ def of(job: FetchJob | DatasetJob) -> Source:
         from deepseek_runtime.fetch.object_store import ObjectStore  # a library that nothing else here needs
 
         return ObjectStore(job.object_store, allowed)
+    if job.http is not None:
+        return HttpFiles(job.http, allowed)
     if job.repo is None or job.endpoint is None or job.revision is None:
         raise ConfigurationError("InvalidConfig", "The Job names no source that this runtime knows.")
     return Hub(job.endpoint.rstrip("/"), job.repo, job.revision, _token(job.token_file), allowed)

@@ -11,7 +11,7 @@ from deepseek_runtime.fetch.transport import Reply, Transport, shown
 from deepseek_runtime.fetch.troubles import TransientError
 from deepseek_runtime.job.errors import DataError
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class Site(Protocol):
@@ -83,7 +83,7 @@ def _check(reply: Reply, file: RemoteFile, begin: int) -> None:
     encoding = reply.headers.get("Content-Encoding", "identity")
     total: int | None
     if reply.status == 206:
-        match = _CONTENT_RANGE.fullmatch(reply.headers.get("Content-Range", ""))
+        match = CONTENT_RANGE.fullmatch(reply.headers.get("Content-Range", ""))
         if match is None or int(match[1]) != begin:
             raise TransientError(
                 "SourceUnreachable", f"{shown(reply.url)} answers with another range than was asked for"

@@ -62,8 +62,23 @@ class ObjectStoreSource(WireModel):
     credentials: str | None = None  # the directory where the Secret's keys are files
 
 
+class HttpFile(WireModel):
+    """A file behind a URL, which its SHA-256 proves; `path` is what it is called on the volume."""
+
+    url: str
+    sha256: str
+    path: str = ""
+
+
+class HttpSource(WireModel):
+    """Files, or one archive (tar, tar.gz or zip) with the model's folder in it."""
+
+    files: tuple[HttpFile, ...] = ()
+    archive: HttpFile | None = None
+
+
 class FetchJob(_Job):
-    """Copy a model from outside: from a repository of a hub, checked against its hashes, or from `object_store`.
+    """Copy a model from outside: from a repository of a hub, checked against its hashes, or from another source.
 
     Credentials are in files that only this pod has.
     """
@@ -73,6 +88,7 @@ class FetchJob(_Job):
     repo: str | None = None
     revision: str | None = None
     object_store: ObjectStoreSource | None = None
+    http: HttpSource | None = None
     include: tuple[str, ...] = ()  # shell patterns; none: what the runtime reads
     exclude: tuple[str, ...] = ()
     token_file: str | None = None

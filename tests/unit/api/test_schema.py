@@ -127,6 +127,8 @@ OPTIONAL = {
     ("DeepSeekModel", "spec.source.huggingFace"),
     ("DeepSeekModel", "spec.source.huggingFace.tokenSecretRef"),
     ("DeepSeekModel", "spec.source.existingClaim"),
+    ("DeepSeekModel", "spec.source.http"),
+    ("DeepSeekModel", "spec.source.http.archive"),
     ("DeepSeekModel", "spec.source.objectStore"),
     ("DeepSeekModel", "spec.source.objectStore.credentialsSecretRef"),
     ("DeepSeekModel", "spec.source.scratch"),

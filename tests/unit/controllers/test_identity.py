@@ -5,6 +5,7 @@ from deepseek_operator.api.deepseekmodel import (
     BenchmarkSpec,
     EvaluationSpec,
     ExistingClaimSource,
+    HttpSource,
     HuggingFaceSource,
     LongContextSpec,
     ObjectStoreSource,
@@ -15,6 +16,7 @@ from deepseek_operator.api.deepseekmodel import (
 from deepseek_operator.api.trainingrun import HubDataset, StageSpec
 from deepseek_operator.controllers import identity
 from deepseek_operator.controllers.hyperparameters import hyperparameters
+from deepseek_operator.controllers.source_http import described
 from deepseek_runtime.wire.job import ALGORITHMS
 from deepseek_runtime.wire.verification import Verification
 
@@ -34,6 +36,11 @@ def fetch(**changes: object) -> str:
 
 def stored(**changes: object) -> str:
     return identity.object_store_identity(ObjectStoreSource.model_validate({"url": "s3://models/tiny", **changes}))
+
+
+def http(**changes: object) -> str:
+    file = {"url": "https://one.example/v1/config.json?signature=x", "sha256": INPUT}
+    return identity.http_identity(described(HttpSource.model_validate({"files": [{**file, **changes}]})))
 
 
 def train(**changes: object) -> str:
@@ -106,6 +113,7 @@ def test_golden() -> None:
         "verify": verify(),
         "sign": sign(),
         "objectStore": stored(),
+        "http": http(),
         "evaluate": evaluate(),
         "compare": compare(),
         "longcontext": long_context(),
@@ -123,6 +131,7 @@ def test_golden() -> None:
         "verify": "33d6011221fc98ba74164487abd28e527dc8c6139b9ce410017b73dff78d3a90",
         "sign": "f1f328c5a82eea040ad1e16c37399c197363b263b9b2162e35a628b7517d769a",
         "objectStore": "c23b9a81b7ba7a2a4735080afcf8f016dab56d1e23a4e78a603b44653ef14b06",
+        "http": "303e41d67e3b1f51500bf44581177246cc9cb1ff528cc02a2bfca3c54713e95a",
         "evaluate": "6ba8eac1f258a1d73a9756730a3bf967f8f51680f6c6e4fc60b30baaf28e488b",
         "compare": "36eba681fcdafe9d8b9bafbcc98ed7ea4bc9123d6b94b97fee9920359798d8a8",
         "longcontext": "efc6fb4d12b724008f121a92a0f43a8a87e0b241dd5b18c54a3f221cc53e2487",
@@ -145,6 +154,7 @@ def test_a_default_that_is_written_out_is_the_same_work() -> None:
     assert compare(contextLength=256, compare=True) == compare()
     assert fetch(revision="main", endpoint="https://huggingface.co/", include=[], exclude=[]) == fetch()
     assert fetch(tokenSecretRef={"name": "hub"}) == fetch()
+    assert http(url="https://other.example/config.json", path="config.json") == http()
     assert stored(url="s3://models/tiny/", region="eu-west-1", credentialsSecretRef={"name": "store"}) == stored()
 
 
@@ -172,6 +182,7 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
         fetch(), fetch(repo="tiny/other"), fetch(revision="v2"), fetch(endpoint="https://mirror.example"),
         fetch(include=["*"]), fetch(exclude=["*"]), train_on("cd" * 32), train_on("ef" * 32),
         dataset(), dataset(repo="tiny/other"), dataset(revision="v2"), dataset(include=["*"]), dataset(exclude=["*"]),
+        http(), http(sha256="cd" * 32), http(path="other.json"),
         stored(), stored(url="gs://models/tiny"), stored(endpoint="https://s3.example"),
     ]  # fmt: skip
     monkeypatch.setitem(ALGORITHMS, "quantize", 2)
