@@ -76,13 +76,14 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
     (TRAINING, (*DATA[TRAINING], "huggingFace"), {"repo": "a/b"}, "exactly one of claim, configMap and huggingFace"),
     (TRAINING, DATA[TRAINING], {"huggingFace": {"repo": "a"}}, "should match"),
     (MODEL, DATA[MODEL], {"huggingFace": {"repo": "a/b"}}, 'unknown field "spec.source.scratch.tokenizer.text'),
-    (MODEL, ("spec", "source"), {}, "exactly one of existingClaim, http, huggingFace, objectStore, scratch and"),
+    (MODEL, ("spec", "source"), {}, "exactly one of existingClaim, http, huggingFace, objectStore, oci, scratch"),
     *((MODEL, ("spec", "source"), {"objectStore": store}, message) for store, message in (
         ({"url": "az://c/p"}, "an az:// url needs endpoint"),
         ({"url": "gs://bucket/p", "region": "eu"}, "region is for s3:// alone"),
         ({"url": "s3://bucket/a/../b"}, "url must not contain '.' or '..' as a folder"),
         ({"url": "file:///etc"}, "should match"),
     )),
+    (MODEL, ("spec", "source"), {"oci": {"reference": "tiny/model:v1"}}, "should match"),
     *((MODEL, ("spec", "source"), {"http": http}, message) for http, message in (
         ({}, "exactly one of files and archive"),
         ({"archive": {"url": "https://x/a.tar", "sha256": "0"}}, "should match"),

@@ -190,6 +190,23 @@ class HttpSource(ApiModel):
     )
 
 
+class OciSource(ApiModel):
+    """A model in an OCI registry: an artifact of files, an artifact or image with tar layers (ModelPack, ModelCar). It is fetched once: the digest that the reference means is kept in the status."""
+
+    reference: str = Field(
+        max_length=512,
+        pattern=r"^[A-Za-z0-9][-.A-Za-z0-9]*(\.[A-Za-z0-9]+|:[0-9]{1,5})/[a-z0-9][-._/a-z0-9]*(:[A-Za-z0-9_][-._A-Za-z0-9]{0,127})?(@sha256:[0-9a-f]{64})?$",
+        description="registry.example/repository:tag or registry.example/repository@sha256:…; a tag that moves later changes nothing. Of an image only what lies in /models is read. Private addresses need the chart's value fetch.allowedNetworks.",
+    )
+    plain_http: bool = Field(
+        default=False, description="Ask over http. A password then goes to addresses of fetch.allowedNetworks alone."
+    )
+    pull_secret_ref: SecretName | None = Field(
+        default=None,
+        description="A Secret of the type kubernetes.io/dockerconfigjson with an entry for the registry. It is mounted into the fetch pod and goes to the registry, or to a token service of its domain, alone.",
+    )
+
+
 class TrainingRunSource(ApiModel):
     """The export of a TrainingRun of this namespace."""
 
@@ -217,8 +234,8 @@ class ModelSource(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "[has(self.existingClaim), has(self.http), has(self.huggingFace), has(self.objectStore), has(self.scratch), has(self.trainingRun)].filter(given, given).size() == 1",
-                "exactly one of existingClaim, http, huggingFace, objectStore, scratch and trainingRun must be given",
+                "[has(self.existingClaim), has(self.http), has(self.huggingFace), has(self.objectStore), has(self.oci), has(self.scratch), has(self.trainingRun)].filter(given, given).size() == 1",
+                "exactly one of existingClaim, http, huggingFace, objectStore, oci, scratch and trainingRun must be given",
             )
         )
     )
@@ -229,6 +246,7 @@ class ModelSource(ApiModel):
         default=None,
         description="Objects below a prefix in S3, Google Cloud Storage, Azure Blob Storage or what speaks their protocols.",
     )
+    oci: OciSource | None = Field(default=None, description="An artifact or image of a registry.")
     scratch: ScratchSource | None = Field(default=None, description="A new model with random weights.")
     training_run: TrainingRunSource | None = Field(
         default=None,
@@ -238,7 +256,7 @@ class ModelSource(ApiModel):
     @property
     def remote(self) -> bool:
         """Whether the weights come from outside of the cluster."""
-        return any(source is not None for source in (self.hugging_face, self.object_store, self.http))
+        return any(source is not None for source in (self.hugging_face, self.object_store, self.http, self.oci))
 
 
 class QuantizationSpec(ApiModel):
@@ -625,7 +643,7 @@ class ArtifactStatus(ApiModel):
     claim: str = Field(description="The PersistentVolumeClaim that holds it.")
     revision: str | None = Field(
         default=None,
-        description="What its source was then: the hub's commit, a digest of what a store or server had, or of what was copied from a claim.",
+        description="What its source was then: the hub's commit, the manifest's digest, a digest of what a store or server had, or of what was copied from a claim.",
     )
     digest: str | None = Field(default=None, description="SHA-256 of its manifest.")
     bytes: int | None = Field(default=None, description="Size of its files.")
@@ -670,7 +688,7 @@ class Lineage(ApiModel):
     """Where the base came from."""
 
     source: str = Field(
-        description="existingClaim/<claim>/<path>, http/<url>, huggingFace/<repo>, objectStore/<url>, scratch/<architecture> or trainingRun/<name>/<stage>."
+        description="existingClaim/<claim>/<path>, http/<url>, huggingFace/<repo>, objectStore/<url>, oci/<reference>, scratch/<architecture> or trainingRun/<name>/<stage>."
     )
     digest: str | None = Field(
         default=None, description="Of the source's manifest where it has one, or of what was copied from a claim."
@@ -701,7 +719,7 @@ class DeepSeekModelStatus(CommonStatus):
     digest: str | None = Field(default=None, description="SHA-256 of the base's manifest.")
     revision: str | None = Field(
         default=None,
-        description="What the source of the base was then: the hub's commit, a digest of what a store or server had, or of what was copied from a claim.",
+        description="What the source of the base was then: the hub's commit, the manifest's digest, a digest of what a store or server had, or of what was copied from a claim.",
     )
     size: str | None = Field(default=None, description="Of the base's files, for people.")
     architecture: ArchitectureStatus | None = Field(default=None, description="What the weights are.")

@@ -20,6 +20,7 @@ from deepseek_operator.api.deepseekmodel import (
     HuggingFaceSource,
     LongContextSpec,
     ObjectStoreSource,
+    OciSource,
     QuantizationSpec,
     ScratchSource,
     SigningKey,
@@ -98,6 +99,11 @@ def http_identity(source: HttpSource) -> str:
     if source.archive is not None:
         return _identity("fetch", {"archive": source.archive.sha256}, {})
     return _identity("fetch", {"files": {file.path: file.sha256 for file in source.files}}, {})
+
+
+def oci_identity(source: OciSource) -> str:
+    """Of a copy of what a reference means. The pull Secret only opens the door."""
+    return _identity("fetch", {"oci": source.reference}, {})
 
 
 def import_identity(source: ExistingClaimSource) -> str:

@@ -35,6 +35,7 @@ from deepseek_operator.api.deepseekmodel import (
     HuggingFaceSource,
     LongContextSpec,
     ObjectStoreSource,
+    OciSource,
     ScratchSource,
     SigningKey,
     VariantSpec,
@@ -61,6 +62,9 @@ from deepseek_operator.desired.claim import artifact_claim_name
 from deepseek_operator.desired.job import job, job_container
 from deepseek_operator.desired.labels import Manifest, Owner
 from deepseek_operator.desired.pod import Image, Mount, data_mounts, data_paths, hub_token
+
+PULL_SECRET = ".dockerconfigjson"  # noqa: S105 a key's name
+"""The key of a Secret of the type kubernetes.io/dockerconfigjson."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,10 @@ class ModelWorks:
             return self._work(BASE, self._fetch_objects(store, origin.identity), (written, *keys), reads=None)
         if (http := self.spec.source.http) is not None:
             return self._work(BASE, self._fetch_files(http, origin.identity), (written,), reads=None)
+        if (oci := self.spec.source.oci) is not None:
+            secret = oci.pull_secret_ref
+            keys = (Mount(TOKEN, secret=secret.name, key=PULL_SECRET),) if secret is not None else ()
+            return self._work(BASE, self._pull(oci, origin.identity), (written, *keys), reads=None)
         if (claim := self.spec.source.existing_claim) is not None:
             return self._copy(self._import(claim, origin), written, origin)
         config = PublishJob(
@@ -312,6 +320,22 @@ class ModelWorks:
             credential=self._credential(),
             http=described(http),
             include=("*",),
+            allowed_networks=self.settings.fetch_networks,
+            storage_size=self.spec.storage.size,
+            verification=asked(self.spec),
+            allow=_allowed(self.spec),
+        )
+
+    def _pull(self, oci: OciSource, identity: str) -> FetchJob:
+        return FetchJob(
+            identity=identity,
+            owner=self.owner.path,
+            credential=self._credential(),
+            oci=wire.OciSource(
+                reference=oci.reference,
+                plain_http=oci.plain_http,
+                pull_secret=f"{TOKEN}/{PULL_SECRET}" if oci.pull_secret_ref is not None else None,
+            ),
             allowed_networks=self.settings.fetch_networks,
             storage_size=self.spec.storage.size,
             verification=asked(self.spec),

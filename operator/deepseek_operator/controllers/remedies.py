@@ -24,8 +24,8 @@ REMEDIES: dict[str, str] = {
     ),
     Reason.OUT_OF_MEMORY: "Raise resources.limits.memory, or make the model, the batch or the cache smaller.",
     Reason.SECRET_MISSING: (
-        "Create the Secret with that key, or correct the field that names it (tokenSecretRef, credentialsSecretRef or "
-        "signing.keySecretRef); the pod then starts by itself."
+        "Create the Secret with that key, or correct the field that names it (tokenSecretRef, credentialsSecretRef, "
+        "pullSecretRef or signing.keySecretRef); the pod then starts by itself."
     ),
     Reason.ACCESS_DENIED: (
         "Accept the model's licence on the hub with the token's account, or use credentials that may read it."

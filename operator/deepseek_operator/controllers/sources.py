@@ -5,7 +5,7 @@ from deepseek_operator.api.names import Condition, Reason
 from deepseek_operator.controllers import source_claim, source_http, source_training_run
 from deepseek_operator.controllers.conditions import Verdict, stalled
 from deepseek_operator.controllers.decision import Observed
-from deepseek_operator.controllers.identity import build_identity, fetch_identity, object_store_identity
+from deepseek_operator.controllers.identity import build_identity, fetch_identity, object_store_identity, oci_identity
 from deepseek_operator.controllers.origin import Origin
 from deepseek_operator.controllers.sizing import scratch_problem
 
@@ -24,6 +24,8 @@ def origin(
         return Origin("fetch", object_store_identity(store), Lineage(source=f"objectStore/{store.url.rstrip('/')}"))
     if (http := spec.source.http) is not None:
         return source_http.origin(http)
+    if (oci := spec.source.oci) is not None:
+        return Origin("fetch", oci_identity(oci), Lineage(source=f"oci/{oci.reference}"))
     if (claim := spec.source.existing_claim) is not None:
         return source_claim.origin(claim, observed)
     if (run := spec.source.training_run) is not None:
@@ -31,5 +33,5 @@ def origin(
     return stalled(
         Condition.ACQUIRED,
         Reason.INVALID_CONFIG,
-        "source must have one of existingClaim, http, huggingFace, objectStore, scratch and trainingRun.",
+        "source must have one of existingClaim, http, huggingFace, objectStore, oci, scratch and trainingRun.",
     )

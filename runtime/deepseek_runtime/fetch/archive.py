@@ -44,8 +44,8 @@ _MALFORMED = (
 
 
 class _Archive(Protocol):
-    def members(self) -> Iterator[RemoteFile]:
-        """Plain files; DataError `UnsafeFile` for anything else but folders."""
+    def members(self, below: str | tuple[str, ...]) -> Iterator[RemoteFile]:
+        """Plain files whose names begin so; DataError `UnsafeFile` for anything else there but folders."""
         ...
 
     def open(self, name: str) -> IO[bytes]:
@@ -53,14 +53,14 @@ class _Archive(Protocol):
         ...
 
 
-def members(path: Path, shown: str) -> tuple[RemoteFile, ...]:
-    """The files in an archive, in the order of their names. `shown` is what messages call it.
+def members(path: Path, shown: str, below: str = "") -> tuple[RemoteFile, ...]:
+    """The files in an archive below a folder, in the order of their names. `shown` is what messages call it.
 
     Errors: DataError `UnsafeFile` naming a link or device, `UnsafeName`, `BadArchive`, `InvalidSource` for too many.
     """
     found: dict[str, RemoteFile] = {}
     with _opened(path, shown) as archive:
-        for member in archive.members():
+        for member in archive.members(below):
             if (problem := name_problem(member.path)) is not None:
                 raise DataError("UnsafeName", f"The name {member.path[:200]!r} in {shown} {problem}. Pack it anew.")
             if member.path in found:
@@ -75,7 +75,7 @@ def unpack(path: Path, shown: str, root: Path, wanted: Mapping[str, str]) -> dic
     """Write members beneath a root; SHA-256 by the new paths. `wanted`: the new path of each, as it was checked."""
     hashes = {}
     with _opened(path, shown) as archive:
-        for member in archive.members():
+        for member in archive.members(tuple(wanted)):
             if (target := wanted.get(member.path)) is None:
                 continue
             digest, left = hashlib.sha256(), member.size
@@ -121,13 +121,13 @@ class _Tar:
         self._tar, self._shown = tar, shown
         self._found: dict[str, tarfile.TarInfo] = {}
 
-    def members(self) -> Iterator[RemoteFile]:
+    def members(self, below: str | tuple[str, ...]) -> Iterator[RemoteFile]:
         for info in self._tar:
-            if info.isdir():
+            name = info.name.removeprefix("./")
+            if info.isdir() or not name.startswith(below):
                 continue
             if not info.isreg() or info.sparse is not None:
                 raise _unsafe(info.name, self._shown)
-            name = info.name.removeprefix("./")
             self._found[name] = info
             yield RemoteFile(path=name, size=info.size)
 
@@ -142,9 +142,9 @@ class _Zip:
     def __init__(self, zipped: zipfile.ZipFile, shown: str) -> None:
         self._zip, self._shown = zipped, shown
 
-    def members(self) -> Iterator[RemoteFile]:
+    def members(self, below: str | tuple[str, ...]) -> Iterator[RemoteFile]:
         for info in self._zip.infolist():
-            if info.is_dir():
+            if info.is_dir() or not info.filename.startswith(below):
                 continue
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG):  # 0: packed where files have no mode

@@ -119,4 +119,4 @@ class HttpFiles:
         raise ConfigurationError("InvalidSource", f"{at} answers {status}. Correct its url in source.http.")
 
     def _transport(self) -> Transport:
-        return Transport(next(iter(self._files.values())).url, None, self._allowed)
+        return Transport(next(iter(self._files.values())).url, lambda: None, self._allowed)

@@ -134,7 +134,8 @@ class Hub:
         """Its connections belong to its readers."""
 
     def _transport(self) -> Transport:
-        return Transport(self.endpoint, self.token, self.allowed)
+        header = f"Bearer {self.token}" if self.token is not None else None
+        return Transport(self.endpoint, lambda: header, self.allowed)
 
     def _json(self, transport: Transport, retries: Retries, url: str) -> tuple[Any, str | None]:
         """The document at a URL, and where the next page is."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from deepseek_runtime.fetch import admission, packed, sources, support
 from deepseek_runtime.fetch.download import Download
 from deepseek_runtime.fetch.ledger import CHUNK, Ledger, Plan
-from deepseek_runtime.fetch.selection import Selection, select, trim
+from deepseek_runtime.fetch.selection import Selection, check_names, select, trim
 from deepseek_runtime.fetch.source import RemoteFile, Source
 from deepseek_runtime.fetch.troubles import Patience, Retries, TransientError
 from deepseek_runtime.job.errors import ConfigurationError
@@ -38,6 +38,7 @@ def run(job: FetchJob, reporter: Reporter, patience: Patience = PATIENCE) -> Job
 
     def choose(files: Sequence[RemoteFile]) -> Selection:
         if any(file.packed for file in files):
+            check_names(files, source.where)
             return Selection(tuple(files), ())
         return select(files, job.include, job.exclude, source.where)
 
@@ -51,10 +52,10 @@ def run(job: FetchJob, reporter: Reporter, patience: Patience = PATIENCE) -> Job
 
         selection = Selection(plan.files, plan.left_out)
         hashes: dict[str, str] = {}
-        if archives := [file for file in plan.files if file.packed]:
-            fetch(plan.files, plan.files)
+        if any(file.packed for file in plan.files):
+            whole = fetch(plan.files, plan.files)
             selection, hashes = packed.unpack(
-                source, archives, ledger.files, lambda size: demand_space(job, source, size, 0, ledger.files)
+                source, whole, plan.files, ledger.files, lambda size: demand_space(job, source, size, 0, ledger.files)
             )
             admission.check(ledger.files, job.allow)
         else:

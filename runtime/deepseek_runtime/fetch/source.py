@@ -25,6 +25,7 @@ class RemoteFile(WireModel):
     etag: str | None = None
     stored_version: str | None = None
     packed: bool = False  # an archive, to be unpacked
+    below: str = ""  # of an archive: the folder that counts, with its slash
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from deepseek_runtime.fetch.http_files import HttpFiles
 from deepseek_runtime.fetch.hub import Hub
+from deepseek_runtime.fetch.oci import Oci
 from deepseek_runtime.fetch.source import Source
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.wire.job import DatasetJob, FetchJob
@@ -22,6 +23,8 @@ def of(job: FetchJob | DatasetJob) -> Source:
         return ObjectStore(job.object_store, allowed)
     if job.http is not None:
         return HttpFiles(job.http, allowed)
+    if job.oci is not None:
+        return Oci(job.oci, allowed)
     if job.repo is None or job.endpoint is None or job.revision is None:
         raise ConfigurationError("InvalidConfig", "The Job names no source that this runtime knows.")
     return Hub(job.endpoint.rstrip("/"), job.repo, job.revision, _token(job.token_file), allowed)

@@ -9,7 +9,7 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -95,14 +95,16 @@ class Reply:
     ) -> None:
         if not self._response.isclosed():
             self._connection.close()
+            self._response.close()  # of a server that closes after each answer, the connection is the response's
 
 
 class Transport:
     """The connections of one thread, kept open from request to request. `abort` may be called by any thread."""
 
-    def __init__(self, endpoint: str, token: str | None, allowed: Sequence[Network]) -> None:
+    def __init__(self, endpoint: str, authorization: Callable[[], str | None], allowed: Sequence[Network]) -> None:
+        """`authorization` gives the header's value for the endpoint, which may change from request to request."""
         self._endpoint = origin(endpoint)
-        self._token = token
+        self._authorization = authorization
         self._allowed = allowed
         self._connections: dict[Origin, _Connection] = {}
         self._lock = threading.Lock()
@@ -114,7 +116,7 @@ class Transport:
         The token goes to the endpoint's own origin alone, and not again once a redirect has led elsewhere. Errors:
         TransientError, ConfigurationError `AddressRefused`, `UnsafeRedirect`.
         """
-        token = self._token
+        token = self._authorization()
         for _ in range(MAX_REDIRECTS + 1):
             target = origin(url)
             if target != self._endpoint:
@@ -169,7 +171,7 @@ class Transport:
         sent = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers}
         if token is not None:
             connection.may_see_token()
-            sent["Authorization"] = f"Bearer {token}"
+            sent["Authorization"] = token
         parts = urlsplit(url)
         connection.request("GET", f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", headers=sent)
         return connection.getresponse()
@@ -213,7 +215,7 @@ class _Connection(http.client.HTTPConnection):
         if self._clear is not None and not vouched(self._clear, self._allowed):
             raise ConfigurationError(
                 "InvalidConfig",
-                f"A token is not sent to {self.host} over http. Use an https endpoint, or leave tokenSecretRef out.",
+                f"A token is not sent to {self.host} over http. Use an https endpoint, or leave the Secret out.",
             )
 
     def abort(self) -> None:

@@ -77,6 +77,14 @@ class HttpSource(WireModel):
     archive: HttpFile | None = None
 
 
+class OciSource(WireModel):
+    """One manifest of a registry: `registry/repository:tag` or `@sha256:…`; `pull_secret` is a file with passwords."""
+
+    reference: str
+    plain_http: bool = False
+    pull_secret: str | None = None
+
+
 class FetchJob(_Job):
     """Copy a model from outside: from a repository of a hub, checked against its hashes, or from another source.
 
@@ -89,6 +97,7 @@ class FetchJob(_Job):
     revision: str | None = None
     object_store: ObjectStoreSource | None = None
     http: HttpSource | None = None
+    oci: OciSource | None = None
     include: tuple[str, ...] = ()  # shell patterns; none: what the runtime reads
     exclude: tuple[str, ...] = ()
     token_file: str | None = None

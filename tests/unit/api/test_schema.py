@@ -130,6 +130,8 @@ OPTIONAL = {
     ("DeepSeekModel", "spec.source.http"),
     ("DeepSeekModel", "spec.source.http.archive"),
     ("DeepSeekModel", "spec.source.objectStore"),
+    ("DeepSeekModel", "spec.source.oci"),
+    ("DeepSeekModel", "spec.source.oci.pullSecretRef"),
     ("DeepSeekModel", "spec.source.objectStore.credentialsSecretRef"),
     ("DeepSeekModel", "spec.source.scratch"),
     ("DeepSeekModel", "spec.source.trainingRun"),

@@ -9,6 +9,7 @@ from deepseek_operator.api.deepseekmodel import (
     HuggingFaceSource,
     LongContextSpec,
     ObjectStoreSource,
+    OciSource,
     QuantizationSpec,
     ScratchSource,
     SigningKey,
@@ -41,6 +42,10 @@ def stored(**changes: object) -> str:
 def http(**changes: object) -> str:
     file = {"url": "https://one.example/v1/config.json?signature=x", "sha256": INPUT}
     return identity.http_identity(described(HttpSource.model_validate({"files": [{**file, **changes}]})))
+
+
+def oci(**changes: object) -> str:
+    return identity.oci_identity(OciSource.model_validate({"reference": "registry.example/tiny:v1", **changes}))
 
 
 def train(**changes: object) -> str:
@@ -114,6 +119,7 @@ def test_golden() -> None:
         "sign": sign(),
         "objectStore": stored(),
         "http": http(),
+        "oci": oci(),
         "evaluate": evaluate(),
         "compare": compare(),
         "longcontext": long_context(),
@@ -132,6 +138,7 @@ def test_golden() -> None:
         "sign": "f1f328c5a82eea040ad1e16c37399c197363b263b9b2162e35a628b7517d769a",
         "objectStore": "c23b9a81b7ba7a2a4735080afcf8f016dab56d1e23a4e78a603b44653ef14b06",
         "http": "303e41d67e3b1f51500bf44581177246cc9cb1ff528cc02a2bfca3c54713e95a",
+        "oci": "2358dc82a2cd22e6f3817c00ab71d90236d710e8047cb26df9ae3d237177737e",
         "evaluate": "6ba8eac1f258a1d73a9756730a3bf967f8f51680f6c6e4fc60b30baaf28e488b",
         "compare": "36eba681fcdafe9d8b9bafbcc98ed7ea4bc9123d6b94b97fee9920359798d8a8",
         "longcontext": "efc6fb4d12b724008f121a92a0f43a8a87e0b241dd5b18c54a3f221cc53e2487",
@@ -155,6 +162,7 @@ def test_a_default_that_is_written_out_is_the_same_work() -> None:
     assert fetch(revision="main", endpoint="https://huggingface.co/", include=[], exclude=[]) == fetch()
     assert fetch(tokenSecretRef={"name": "hub"}) == fetch()
     assert http(url="https://other.example/config.json", path="config.json") == http()
+    assert oci(plainHttp=True, pullSecretRef={"name": "x"}) == oci()
     assert stored(url="s3://models/tiny/", region="eu-west-1", credentialsSecretRef={"name": "store"}) == stored()
 
 
@@ -182,6 +190,7 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
         fetch(), fetch(repo="tiny/other"), fetch(revision="v2"), fetch(endpoint="https://mirror.example"),
         fetch(include=["*"]), fetch(exclude=["*"]), train_on("cd" * 32), train_on("ef" * 32),
         dataset(), dataset(repo="tiny/other"), dataset(revision="v2"), dataset(include=["*"]), dataset(exclude=["*"]),
+        oci(), oci(reference="registry.example/tiny:v2"),
         http(), http(sha256="cd" * 32), http(path="other.json"),
         stored(), stored(url="gs://models/tiny"), stored(endpoint="https://s3.example"),
     ]  # fmt: skip
@@ -203,5 +212,6 @@ def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
     assert set(HubDataset.model_fields) == set(HuggingFaceSource.model_fields)
     assert identity.INTRODUCED["dataset"] == identity.INTRODUCED["fetch"]
     assert set(ObjectStoreSource.model_fields) == {"url", "endpoint", "region", "credentials_secret_ref"}
+    assert set(OciSource.model_fields) == {"reference", "plain_http", "pull_secret_ref"}
     assert set(ExistingClaimSource.model_fields) == {"claim_name", "path"}
     assert set(ScratchSource.model_fields) == {"architecture", "config", "tokenizer", "seed"}

@@ -77,7 +77,7 @@ def test_a_name_that_nobody_knows_may_be_known_later() -> None:
 @pytest.mark.parametrize("url", ["ftp://a/b", "https://", "https://user:pw@a/", "http://a:99999/", "//a"])
 def test_what_is_no_endpoint(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Transport(url, None, ())
+        Transport(url, lambda: None, ())
     assert caught.value.reason == "InvalidConfig"
     assert "pw" not in caught.value.message
 
