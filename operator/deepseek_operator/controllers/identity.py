@@ -19,12 +19,11 @@ from deepseek_operator.api.deepseekmodel import (
     ExistingClaimSource,
     HuggingFaceSource,
     LongContextSpec,
-    ObjectStoreSource,
-    OciSource,
     QuantizationSpec,
     ScratchSource,
     SigningKey,
 )
+from deepseek_operator.api.remote_sources import ObjectStoreSource, OciSource
 from deepseek_operator.api.trainingrun import HubDataset, StageSpec
 from deepseek_operator.controllers.hyperparameters import hyperparameters
 

@@ -4,7 +4,6 @@ and evaluate either."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deepseek_runtime.wire import job as wire
 from deepseek_runtime.wire import paths
 from deepseek_runtime.wire.architecture import complete
 from deepseek_runtime.wire.job import (
@@ -22,7 +21,7 @@ from deepseek_runtime.wire.job import (
     Tokenizer,
     VerifyJob,
 )
-from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, KEY_FILE, OUTPUT, SIGNING, TOKEN, TOKEN_FILE
+from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, KEY_FILE, OUTPUT, SIGNING
 from deepseek_runtime.wire.verification import Allowed, FileDigest, SignatureCheck, Verification
 
 from deepseek_operator.api.deepseekmodel import (
@@ -31,17 +30,14 @@ from deepseek_operator.api.deepseekmodel import (
     DeepSeekModelSpec,
     EvaluationSpec,
     ExistingClaimSource,
-    HttpSource,
-    HuggingFaceSource,
     LongContextSpec,
-    ObjectStoreSource,
-    OciSource,
     ScratchSource,
     SigningKey,
     VariantSpec,
 )
 from deepseek_operator.controllers.attempts import Work
 from deepseek_operator.controllers.decision import Settings
+from deepseek_operator.controllers.fetching import fetch
 from deepseek_operator.controllers.identity import (
     Preimage,
     benchmark_identity,
@@ -57,14 +53,10 @@ from deepseek_operator.controllers.identity import (
     verify_identity,
 )
 from deepseek_operator.controllers.origin import BASE, Origin
-from deepseek_operator.controllers.source_http import described
 from deepseek_operator.desired.claim import artifact_claim_name
 from deepseek_operator.desired.job import job, job_container
 from deepseek_operator.desired.labels import Manifest, Owner
-from deepseek_operator.desired.pod import Image, Mount, data_mounts, data_paths, hub_token
-
-PULL_SECRET = ".dockerconfigjson"  # noqa: S105 a key's name
-"""The key of a Secret of the type kubernetes.io/dockerconfigjson."""
+from deepseek_operator.desired.pod import Image, Mount, data_mounts, data_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +77,19 @@ class ModelWorks:
         if (scratch := self.spec.source.scratch) is not None:
             mounts = (written, *data_mounts(scratch.tokenizer.text))
             return self._work(BASE, self._build(scratch, origin.identity), mounts, reads=None)
-        if (hub := self.spec.source.hugging_face) is not None:
-            token = hub_token(hub.token_secret_ref)
-            return self._work(BASE, self._fetch(hub, origin.identity), (written, *token), reads=None)
-        if (store := self.spec.source.object_store) is not None:
-            secret = store.credentials_secret_ref
-            keys = (Mount(TOKEN, secret=secret.name),) if secret is not None else ()
-            return self._work(BASE, self._fetch_objects(store, origin.identity), (written, *keys), reads=None)
-        if (http := self.spec.source.http) is not None:
-            return self._work(BASE, self._fetch_files(http, origin.identity), (written,), reads=None)
-        if (oci := self.spec.source.oci) is not None:
-            secret = oci.pull_secret_ref
-            keys = (Mount(TOKEN, secret=secret.name, key=PULL_SECRET),) if secret is not None else ()
-            return self._work(BASE, self._pull(oci, origin.identity), (written, *keys), reads=None)
+        if self.spec.source.remote:
+            config, keys = fetch(self.spec.source, self._fetch(origin.identity))
+            return self._work(BASE, config, (written, *keys), reads=None)
         if (claim := self.spec.source.existing_claim) is not None:
             return self._copy(self._import(claim, origin), written, origin)
-        config = PublishJob(
+        published = PublishJob(
             identity=origin.identity,
             owner=self.owner.path,
             credential=self._credential(),
             source=origin.lineage.source,
             input_digest=origin.lineage.digest or "",
         )
-        return self._copy(config, written, origin)
+        return self._copy(published, written, origin)
 
     def quantize(self, variant: VariantSpec, base: ArtifactStatus) -> Work:
         """Make a variant of a sealed base."""
@@ -279,63 +261,11 @@ class ModelWorks:
             seed=scratch.seed,
         )
 
-    def _fetch(self, hub: HuggingFaceSource, identity: str) -> FetchJob:
+    def _fetch(self, identity: str) -> FetchJob:
         return FetchJob(
             identity=identity,
             owner=self.owner.path,
             credential=self._credential(),
-            endpoint=hub.endpoint.rstrip("/"),
-            repo=hub.repo,
-            revision=hub.revision,
-            include=tuple(hub.include),
-            exclude=tuple(hub.exclude),
-            token_file=f"{TOKEN}/{TOKEN_FILE}" if hub.token_secret_ref is not None else None,
-            allowed_networks=self.settings.fetch_networks,
-            storage_size=self.spec.storage.size,
-            verification=asked(self.spec),
-            allow=_allowed(self.spec),
-        )
-
-    def _fetch_objects(self, store: ObjectStoreSource, identity: str) -> FetchJob:
-        return FetchJob(
-            identity=identity,
-            owner=self.owner.path,
-            credential=self._credential(),
-            object_store=wire.ObjectStoreSource(
-                url=store.url.rstrip("/"),
-                endpoint=store.endpoint.rstrip("/") if store.endpoint is not None else None,
-                region=store.region,
-                credentials=TOKEN if store.credentials_secret_ref is not None else None,
-            ),
-            allowed_networks=self.settings.fetch_networks,
-            storage_size=self.spec.storage.size,
-            verification=asked(self.spec),
-            allow=_allowed(self.spec),
-        )
-
-    def _fetch_files(self, http: HttpSource, identity: str) -> FetchJob:
-        return FetchJob(
-            identity=identity,
-            owner=self.owner.path,
-            credential=self._credential(),
-            http=described(http),
-            include=("*",),
-            allowed_networks=self.settings.fetch_networks,
-            storage_size=self.spec.storage.size,
-            verification=asked(self.spec),
-            allow=_allowed(self.spec),
-        )
-
-    def _pull(self, oci: OciSource, identity: str) -> FetchJob:
-        return FetchJob(
-            identity=identity,
-            owner=self.owner.path,
-            credential=self._credential(),
-            oci=wire.OciSource(
-                reference=oci.reference,
-                plain_http=oci.plain_http,
-                pull_secret=f"{TOKEN}/{PULL_SECRET}" if oci.pull_secret_ref is not None else None,
-            ),
             allowed_networks=self.settings.fetch_networks,
             storage_size=self.spec.storage.size,
             verification=asked(self.spec),

@@ -5,15 +5,13 @@ from deepseek_operator.api.deepseekmodel import (
     BenchmarkSpec,
     EvaluationSpec,
     ExistingClaimSource,
-    HttpSource,
     HuggingFaceSource,
     LongContextSpec,
-    ObjectStoreSource,
-    OciSource,
     QuantizationSpec,
     ScratchSource,
     SigningKey,
 )
+from deepseek_operator.api.remote_sources import HttpSource, ObjectStoreSource, OciSource
 from deepseek_operator.api.trainingrun import HubDataset, StageSpec
 from deepseek_operator.controllers import identity
 from deepseek_operator.controllers.hyperparameters import hyperparameters

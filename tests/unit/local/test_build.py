@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from local import places, toolchain
+from local import places, servers, toolchain
 from local.build import key, linker_flags
 
 SOURCES = [("go.mod", b"module m"), ("main.go", b"package main")]
@@ -61,3 +61,9 @@ def test_state_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert places.default_state() == Path("/x/deepseek-operator/cluster")
     monkeypatch.setenv(places.STATE_VARIABLE, "/y")
     assert places.default_state() == Path("/y")
+
+
+def test_the_tests_servers_are_the_tools_of_their_module() -> None:
+    assert servers.tools("module m\n\ntool a.b/c\n") == ["a.b/c"]
+    found = servers.tools((servers.SOURCES / "go.mod").read_text())
+    assert [tool.rpartition("/")[2] for tool in found] == ["registry", "versitygw"]
