@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from deepseek_runtime.fetch import guard as guard_module
 from deepseek_runtime.fetch.guard import Guard
 from deepseek_runtime.fetch.object_store import ObjectStore
 from deepseek_runtime.fetch.source import RemoteFile
 from deepseek_runtime.fetch.store_access import open_store, read_access
 from deepseek_runtime.fetch.store_errors import explained
-from deepseek_runtime.fetch.troubles import TransientError
-from deepseek_runtime.job.errors import ConfigurationError, DataError
+from deepseek_runtime.fetch.troubles import Patience, Retries, TransientError
+from deepseek_runtime.job.errors import ConfigurationError, DataError, JobError
 from deepseek_runtime.wire.job import ObjectStoreSource
 from obstore.exceptions import GenericError, PermissionDeniedError, PreconditionError
 from obstore.store import AzureStore, GCSStore, S3Store
@@ -103,6 +104,33 @@ def test_the_identity_that_a_cloud_gives_the_pod(tmp_path: Path, monkeypatch: py
     access = read_access(wanted("s3://models"))
     assert access.how == "the pod's cloud identity"
     assert "skip_signature" not in access.settings
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("s3://models/v1", "sts.us-east-1.amazonaws.com"),
+        ("az://box/v1", "login.microsoftonline.com"),
+        ("gs://models/v1", "storage.googleapis.com"),
+    ],
+)
+def test_whatever_the_library_asks_it_asks_through_the_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, asked: str
+) -> None:
+    """The services that give credentials among it."""
+    (tmp_path / "token").write_text("x")
+    for name in ("AWS_WEB_IDENTITY_TOKEN_FILE", "AZURE_FEDERATED_TOKEN_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "token"))
+    for name in ("AWS_ROLE_ARN", "AZURE_CLIENT_ID", "AZURE_TENANT_ID"):
+        monkeypatch.setenv(name, "x")
+
+    def refusing(host: str, port: int, allowed: object) -> None:
+        raise TransientError("SourceUnreachable", f"{host}:{port} is not asked")
+
+    monkeypatch.setattr(guard_module, "connect", refusing)
+    source = wanted(url, endpoint=AZURE if url.startswith("az") else None)
+    with ObjectStore(source, ()) as store, pytest.raises(JobError, match=rf"{asked}:443 is not asked"):
+        store.listing(Retries(Patience(first=0.001, longest=0.001, total=0.01)))
 
 
 def xml(code: str, more: str = "") -> str:
