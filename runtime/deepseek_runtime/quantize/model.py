@@ -1,4 +1,4 @@
-"""A copy of a model in another stored form, written file by file: a model of any size takes one tensor's memory."""
+"""A copy of a model in another stored form, written tensor by tensor, and file by file gone on with after a kill."""
 
 import json
 import shutil
@@ -9,6 +9,7 @@ from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.quantize import declared, schemes
+from deepseek_runtime.quantize.ledger import Ledger, sha256
 from deepseek_runtime.quantize.selection import Scope, Selection, select
 from deepseek_runtime.quantize.shards import Conversion
 from deepseek_runtime.weights import facts, manifest, safety, seal
@@ -31,28 +32,36 @@ def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
     _check_base(job, config)
     scheme = schemes.scheme(job)
     dtype = "BF16" if scheme is None else _DTYPES.get(config.get("dtype") or config.get("torch_dtype") or "", "BF16")
-    directory = seal.partial(place(job), job.identity)
-    with StoredWeights(source) as base:
+    with Ledger(place(job), job.identity) as ledger, StoredWeights(source) as base:
         selection = Selection.nothing()
         if scheme is not None:
             selection = select(load_config(source), base, job.ignore, _scope(job, config))
         conversion = Conversion(base, scheme, selection, dtype)
-        _write_weights(conversion, directory, reporter)
-        figures = _figures(job, conversion, selection)
-    weight_files = {shard.path.name for shard in base.shards} | {safety.INDEX, safety.CONFIG}
+        _write_weights(conversion, ledger, reporter)
+        weight_files = {shard.path.name for shard in base.shards} | {safety.INDEX, safety.CONFIG}
+        _copy_others(source, ledger.files, weight_files)
+        (ledger.files / safety.CONFIG).write_text(_config(config, job, scheme, selection), "utf-8")
+        others = {
+            name: sha256(ledger.files / name) for name in manifest.walk(ledger.files).keys() - ledger.hashes.keys()
+        }
+        written = manifest.record(ledger.files, ledger.hashes | others)
+        result = JobResult(
+            kind=job.kind,
+            identity=job.identity,
+            outcome="succeeded",
+            artifact=facts.artifact(ledger.files, written),
+            quantization=_figures(job, conversion, selection),
+        )
+        sealed = seal.seal(place(job), job.identity, result)
+        ledger.remove()
+    return sealed
+
+
+def _copy_others(source: Path, directory: Path, weight_files: set[str]) -> None:
     for file in manifest.read(source).files:
         if file.path not in weight_files and not file.path.endswith(".sig"):  # a signature is of the base
             (directory / file.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file.path, directory / file.path)
-    (directory / safety.CONFIG).write_text(_config(config, job, scheme, selection), "utf-8")
-    result = JobResult(
-        kind=job.kind,
-        identity=job.identity,
-        outcome="succeeded",
-        artifact=facts.artifact(directory, manifest.write(directory, reporter)),
-        quantization=figures,
-    )
-    return seal.seal(place(job), job.identity, result)
 
 
 def _scope(job: QuantizeJob, config: dict[str, Any]) -> Scope:
@@ -79,21 +88,23 @@ def _config(config: dict[str, Any], job: QuantizeJob, scheme: schemes.Scheme | N
     return json.dumps(config, indent=2, sort_keys=True) + "\n"
 
 
-def _write_weights(conversion: Conversion, directory: Path, reporter: Reporter) -> None:
+def _write_weights(conversion: Conversion, ledger: Ledger, reporter: Reporter) -> None:
     shards, totals = conversion.base.shards, conversion.totals()
-    finished = 0
+    left = [shard for shard in shards if shard.path.name not in ledger.hashes]
+    finished = totals["before"] - sum(conversion.bytes(shard) for shard in left)
 
     def done(count: int) -> None:
         nonlocal finished
         finished += count
         reporter.update("quantizing", unit="bytes", done=finished, total=totals["before"])
 
-    for shard in shards:
-        conversion.write(shard, directory / shard.path.name, done)
+    for shard in left:
+        conversion.write(shard, ledger.files / shard.path.name, done)
+        ledger.finish(shard.path.name)
     if len(shards) > 1:
         weight_map = {part: shard.path.name for shard in shards for part in conversion.entries(shard)}
         index = {"metadata": {"total_size": totals["after"]}, "weight_map": dict(sorted(weight_map.items()))}
-        (directory / safety.INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+        (ledger.files / safety.INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
 
 
 def _figures(job: QuantizeJob, conversion: Conversion, selection: Selection) -> Quantization:
