@@ -8,6 +8,9 @@ from torch.nn import functional
 
 from deepseek_runtime.quantize.formats.weight import Block, QuantizedWeight
 
+BAND = 1 << 20
+"""Numbers that are worked on at once: they stay in a processor's cache, and a large weight needs no more memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Levels:
@@ -33,6 +36,19 @@ def round_to_nearest(weight: torch.Tensor, levels: Levels, block: Block, scale: 
     weight must be finite.
     """
     (rows, columns), (height, width) = weight.shape, block
+    values = torch.empty(weight.shape, dtype=levels.dtype)
+    factors = torch.empty(math.ceil(rows / height), math.ceil(columns / width), dtype=scale)
+    step = max(1, BAND // max(1, columns * height))
+    for first in range(0, len(factors), step):
+        band = slice(first * height, (first + step) * height)
+        values[band], factors[first : first + step] = _round_band(weight[band], levels, block, scale)
+    return QuantizedWeight(values, factors, block)
+
+
+def _round_band(
+    weight: torch.Tensor, levels: Levels, block: Block, scale: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    (rows, columns), (height, width) = weight.shape, block
     down, across = math.ceil(rows / height), math.ceil(columns / width)
     if rows % height or columns % width:
         weight = functional.pad(weight, (0, across * width - columns, 0, down * height - rows))
@@ -43,5 +59,4 @@ def round_to_nearest(weight: torch.Tensor, levels: Levels, block: Block, scale: 
     if not levels.dtype.is_floating_point:
         values.round_()
     values.clamp_(levels.low, levels.high)
-    whole = values.to(levels.dtype).view(down * height, across * width)
-    return QuantizedWeight(whole[:rows, :columns].contiguous(), factors, block)
+    return values.to(levels.dtype).view(down * height, across * width)[:rows, :columns], factors
