@@ -35,6 +35,13 @@ def scheme(config: Mapping[str, Any]) -> str | None:
     )
 
 
+def rounds_activations(config: Mapping[str, Any]) -> bool:
+    """Whether int8 weights, as `scheme` knows them, are for activations in int8 too, each token by its own scale."""
+    wanted = {"type": "int", "num_bits": 8, "strategy": "token", "dynamic": True}
+    groups = config["quantization_config"]["config_groups"].values()
+    return all(wanted.items() <= {"type": "int", **(group.get("input_activations") or {})}.items() for group in groups)
+
+
 def _block(how: Mapping[str, Any]) -> str | None:
     fits = how.get("fmt", "e4m3") == "e4m3" and how.get("weight_block_size") == _BLOCK_SIZE
     return BLOCK if fits and how.get("activation_scheme", "dynamic") == "dynamic" else None

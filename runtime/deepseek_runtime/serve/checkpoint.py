@@ -6,6 +6,10 @@ from typing import Self
 
 import torch
 
+from deepseek_runtime.quantize import declared
+from deepseek_runtime.serve.layers.int8 import multiplies_int8
+from deepseek_runtime.serve.matrix import Int8Matrix, Matrix
+from deepseek_runtime.weights import safety
 from deepseek_runtime.weights.stored import StoredWeights
 
 Range = tuple[int, int]
@@ -19,6 +23,9 @@ class Checkpoint:
         self.dtype = dtype
         self.device = device
         self.stored = StoredWeights(directory)
+        config = safety.read_json(directory / safety.CONFIG)
+        self._int8 = declared.scheme(config) == "int8" and multiplies_int8(device)
+        self._dynamic = self._int8 and declared.rounds_activations(config)
 
     def __enter__(self) -> Self:
         return self
@@ -37,3 +44,11 @@ class Checkpoint:
         if columns is not None:
             tensor = tensor[:, columns[0] : columns[1]]
         return tensor.to(self.device, dtype or self.dtype).contiguous()
+
+    def matrix(self, name: str, rows: Range | None = None, columns: Range | None = None) -> Matrix:
+        """As `read`, but int8 with a scale for each output channel as it is stored, where the device multiplies it."""
+        weight = self.stored.quantized(name, rows) if self._int8 else None
+        if weight is None or weight.scale.shape[1] > 1:
+            return self.read(name, rows, columns)
+        values = weight.values if columns is None else weight.values[:, columns[0] : columns[1]]
+        return Int8Matrix(values, weight.scale, self._dynamic)

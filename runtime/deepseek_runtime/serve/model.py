@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 torch's own convention
 
 from deepseek_runtime.serve.batch import Batch
 from deepseek_runtime.serve.cache import PagedCache
-from deepseek_runtime.serve.layers.linear import Linear
+from deepseek_runtime.serve.layers.linear import Projection
 from deepseek_runtime.serve.layers.mlp import FeedForward
 from deepseek_runtime.serve.layers.norm import RmsNorm
 from deepseek_runtime.serve.layers.rotary import Rotary
@@ -36,7 +36,7 @@ class Layer:
 
     attention_norm: RmsNorm
     attention: Attention
-    output: Linear
+    output: Projection
     output_bias: torch.Tensor | None
     mlp_norm: RmsNorm
     mlp: FeedForward
@@ -67,7 +67,7 @@ class Transformer:
     embedding: Embedding
     layers: tuple[Layer, ...]
     norm: RmsNorm
-    head: Linear
+    head: Projection
     vocab_size: int
     rotary: Rotary
     dtype: torch.dtype

@@ -12,12 +12,15 @@ from deepseek_runtime.models.families import CLASSES
 from deepseek_runtime.serve.attention.mha import MultiHeadAttention
 from deepseek_runtime.serve.attention.mla import LatentAttention, LatentDimensions
 from deepseek_runtime.serve.checkpoint import Checkpoint
+from deepseek_runtime.serve.layers.bank import bank
 from deepseek_runtime.serve.layers.experts import Experts, GroupedExperts, PackedExperts
-from deepseek_runtime.serve.layers.linear import Linear
+from deepseek_runtime.serve.layers.int8 import Int8Linear
+from deepseek_runtime.serve.layers.linear import Linear, Projection
 from deepseek_runtime.serve.layers.mlp import FeedForward
 from deepseek_runtime.serve.layers.norm import RmsNorm
 from deepseek_runtime.serve.layers.rotary import Rotary
 from deepseek_runtime.serve.layers.router import Router, SigmoidRouter, SoftmaxRouter
+from deepseek_runtime.serve.matrix import Int8Matrix, Matrix, stack
 from deepseek_runtime.serve.model import Attention, Embedding, Layer, Transformer
 from deepseek_runtime.serve.shard import Shard
 from deepseek_runtime.weights.load import load_config
@@ -135,14 +138,14 @@ class _Loader:
         return Layer(
             attention_norm=self._norm(f"{at}.input_layernorm"),
             attention=attention,
-            output=Linear(self.checkpoint.read(f"{at}.self_attn.o_proj.weight", columns=columns)),
+            output=_project(self.checkpoint.matrix(f"{at}.self_attn.o_proj.weight", columns=columns)),
             output_bias=self._bias(f"{at}.self_attn.o_proj"),
             mlp_norm=self._norm(f"{at}.post_attention_layernorm"),
             mlp=self._feed_forward(f"{at}.mlp", index),
         )
 
     def _latent(self, at: str) -> Attention:
-        c, read = self.config, self.checkpoint.read
+        c, matrix = self.config, self.checkpoint.matrix
         first, last = self._heads(c.num_attention_heads)
         query_rows = (
             first * (c.qk_nope_head_dim + c.qk_rope_head_dim),
@@ -150,21 +153,22 @@ class _Loader:
         )
         query_up = None
         if c.q_lora_rank is None:
-            query, query_bias = read(f"{at}.q_proj.weight", rows=query_rows), None
+            query, query_bias = matrix(f"{at}.q_proj.weight", rows=query_rows), None
         else:
-            query, query_bias = read(f"{at}.q_a_proj.weight"), self._bias(f"{at}.q_a_proj")
-            up = Linear(read(f"{at}.q_b_proj.weight", rows=query_rows))
+            query, query_bias = matrix(f"{at}.q_a_proj.weight"), self._bias(f"{at}.q_a_proj")
+            up = _project(matrix(f"{at}.q_b_proj.weight", rows=query_rows))
             query_up = (self._norm(f"{at}.q_a_layernorm", self.latent_epsilon), up)
-        latent, latent_bias = read(f"{at}.kv_a_proj_with_mqa.weight"), self._bias(f"{at}.kv_a_proj_with_mqa")
+        latent, latent_bias = matrix(f"{at}.kv_a_proj_with_mqa.weight"), self._bias(f"{at}.kv_a_proj_with_mqa")
         bias = None
         if latent_bias is not None:
-            bias = torch.cat([latent.new_zeros(len(query)) if query_bias is None else query_bias, latent_bias])
+            without = latent_bias.new_zeros(query_rows[1] - query_rows[0])
+            bias = torch.cat([without if query_bias is None else query_bias, latent_bias])
         size = c.qk_nope_head_dim + c.v_head_dim
         return LatentAttention(
-            down=Linear(torch.cat([query, latent]), bias),
+            down=_project(self._stack([query, latent]), bias),
             query_up=query_up,
             latent_norm=self._norm(f"{at}.kv_a_layernorm", self.latent_epsilon),
-            up=read(f"{at}.kv_b_proj.weight", rows=(first * size, last * size)),
+            up=self.checkpoint.read(f"{at}.kv_b_proj.weight", rows=(first * size, last * size)),
             dimensions=LatentDimensions(
                 last - first, c.qk_nope_head_dim, c.qk_rope_head_dim, c.v_head_dim, c.kv_lora_rank
             ),
@@ -177,10 +181,10 @@ class _Loader:
         heads, kv_heads = self._heads(c.num_attention_heads), self._heads(c.num_key_value_heads)
         parts = [("q_proj", heads), ("k_proj", kv_heads), ("v_proj", kv_heads)]
         ranges = [(f"{at}.{name}", (first * c.head_dim, last * c.head_dim)) for name, (first, last) in parts]
-        weight = torch.cat([self.checkpoint.read(f"{name}.weight", rows=rows) for name, rows in ranges])
+        weight = self._stack([self.checkpoint.matrix(f"{name}.weight", rows=rows) for name, rows in ranges])
         biases = [bias for name, rows in ranges if (bias := self._bias(name, rows)) is not None]
         return MultiHeadAttention(
-            project=Linear(weight, torch.cat(biases) if biases else None),
+            project=_project(weight, torch.cat(biases) if biases else None),
             heads=heads[1] - heads[0],
             kv_heads=kv_heads[1] - kv_heads[0],
             head_dim=c.head_dim,
@@ -192,17 +196,27 @@ class _Loader:
         c = self.config
         if index < getattr(c, "first_k_dense_replace", c.num_hidden_layers):
             gate_up, down = self._gated(at, c.intermediate_size)
-            return FeedForward(Linear(gate_up), Linear(down), None, self.shard)
-        experts = [self._gated(f"{at}.experts.{e}", c.moe_intermediate_size) for e in range(c.n_routed_experts)]
-        kind = GroupedExperts if self.checkpoint.device.type == "cuda" else PackedExperts
-        routed: Experts = kind(self._router(f"{at}.gate"), experts)
+            return FeedForward(_project(gate_up), _project(down), None, self.shard)
+        routed = self._experts(at)
         gate_up, down = self._gated(f"{at}.shared_experts", c.moe_intermediate_size * c.n_shared_experts)
-        return FeedForward(Linear(gate_up), Linear(down), routed, self.shard)
+        return FeedForward(_project(gate_up), _project(down), routed, self.shard)
 
-    def _gated(self, at: str, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        read, part = self.checkpoint.read, self.shard.bounds(size)
-        gate_up = torch.cat([read(f"{at}.{name}.weight", rows=part) for name in ("gate_proj", "up_proj")])
-        return gate_up, read(f"{at}.down_proj.weight", columns=part)
+    def _experts(self, at: str) -> Experts:
+        count, size = self.config.n_routed_experts, self.config.moe_intermediate_size
+        router = self._router(f"{at}.gate")
+        gate_up, down = zip(*(self._gated(f"{at}.experts.{e}", size) for e in range(count)), strict=True)
+        if self.checkpoint.device.type == "cuda":
+            return GroupedExperts(router, list(zip(gate_up, down, strict=True)))
+        dtype = self.checkpoint.dtype
+        return PackedExperts(router, bank(gate_up, dtype), bank(down, dtype), count)
+
+    def _gated(self, at: str, size: int) -> tuple[Matrix, Matrix]:
+        matrix, part = self.checkpoint.matrix, self.shard.bounds(size)
+        gate_up = self._stack([matrix(f"{at}.{name}.weight", rows=part) for name in ("gate_proj", "up_proj")])
+        return gate_up, matrix(f"{at}.down_proj.weight", columns=part)
+
+    def _stack(self, parts: list[Matrix]) -> Matrix:
+        return stack(parts, self.checkpoint.dtype)
 
     def _router(self, at: str) -> Router:
         weight = self.checkpoint.read(f"{at}.weight", dtype=torch.float32)
@@ -231,3 +245,7 @@ def _reference(config: PretrainedConfig) -> Any:
     with torch.device("meta"):
         model: Any = CLASSES[(config.architectures or [""])[0]](small)
     return model.model
+
+
+def _project(matrix: Matrix, bias: torch.Tensor | None = None) -> Projection:
+    return Int8Linear(matrix, bias) if isinstance(matrix, Int8Matrix) else Linear(matrix, bias)

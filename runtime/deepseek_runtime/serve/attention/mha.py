@@ -5,7 +5,7 @@ import torch.nn.functional as F  # noqa: N812 torch's own convention
 
 from deepseek_runtime.serve.batch import Batch
 from deepseek_runtime.serve.cache import PagedCache
-from deepseek_runtime.serve.layers.linear import Linear
+from deepseek_runtime.serve.layers.linear import Projection
 from deepseek_runtime.serve.layers.rotary import Rotary
 
 
@@ -13,7 +13,7 @@ class MultiHeadAttention:
     """One layer's attention without the output projection; a cache row is [keys | values] of this rank's kv heads."""
 
     def __init__(
-        self, *, project: Linear, heads: int, kv_heads: int, head_dim: int, scale: float, rotary: Rotary
+        self, *, project: Projection, heads: int, kv_heads: int, head_dim: int, scale: float, rotary: Rotary
     ) -> None:
         """`project` gives [queries | keys | values] of this rank's heads."""
         self.project = project

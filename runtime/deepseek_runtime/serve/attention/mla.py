@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 torch's own convention
 
 from deepseek_runtime.serve.batch import LATENT_PREFILL, Batch, Chunk
 from deepseek_runtime.serve.cache import PagedCache
-from deepseek_runtime.serve.layers.linear import Linear
+from deepseek_runtime.serve.layers.linear import Projection
 from deepseek_runtime.serve.layers.norm import RmsNorm
 from deepseek_runtime.serve.layers.rotary import Rotary
 
@@ -41,8 +41,8 @@ class LatentAttention:
     def __init__(
         self,
         *,
-        down: Linear,
-        query_up: tuple[RmsNorm, Linear] | None,
+        down: Projection,
+        query_up: tuple[RmsNorm, Projection] | None,
         latent_norm: RmsNorm,
         up: torch.Tensor,
         dimensions: LatentDimensions,

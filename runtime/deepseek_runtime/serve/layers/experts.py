@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F  # noqa: N812 torch's own convention
 
-from deepseek_runtime.serve.layers.linear import Linear
+from deepseek_runtime.serve.layers.bank import Bank
 from deepseek_runtime.serve.layers.router import Router, Routes
 
 
@@ -26,11 +26,12 @@ class Experts(Protocol):
 class PackedExperts:
     """For the CPU: reads only the experts that were hit, each through prepacked weights."""
 
-    def __init__(self, router: Router, experts: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """`experts`: gate and up in one (2 * intermediate, hidden), and down (hidden, intermediate)."""
+    def __init__(self, router: Router, gate_up: Bank, down: Bank, count: int) -> None:
+        """`gate_up` gives gate and up side by side; both banks hold `count` experts."""
         self.router = router
-        self.gate_up = [Linear(gate_up) for gate_up, _ in experts]
-        self.down = [Linear(down) for _, down in experts]
+        self.gate_up = gate_up
+        self.down = down
+        self.count = count
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Same shape."""
@@ -39,22 +40,16 @@ class PackedExperts:
 
     def _one(self, x: torch.Tensor, experts: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """A single token needs no sorting: at batch size one this is a quarter of the layer's time."""
-        chosen = experts[0].tolist()
-        hidden = swiglu(torch.cat([self.gate_up[e](x) for e in chosen]))
-        outputs = torch.cat([self.down[e](hidden[i : i + 1]) for i, e in enumerate(chosen)])
-        return weights.to(x.dtype) @ outputs
+        hits = [(expert, 1) for expert in experts[0].tolist()]
+        hidden = swiglu(self.gate_up(x.expand(len(hits), -1), hits))
+        return weights.to(x.dtype) @ self.down(hidden, hits)
 
     def _many(self, x: torch.Tensor, experts: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         tokens, k = experts.shape
         by_expert, order = experts.reshape(-1).sort(stable=True)
-        counts = torch.bincount(by_expert, minlength=len(self.down)).tolist()
-        hit = [(e, count) for e, count in enumerate(counts) if count]
-        sizes = [count for _, count in hit]
-        hidden = torch.cat(
-            [self.gate_up[e](part) for (e, _), part in zip(hit, torch.split(x[order // k], sizes), strict=True)]
-        )
-        parts = torch.split(swiglu(hidden), sizes)
-        outputs = torch.cat([self.down[e](part) for (e, _), part in zip(hit, parts, strict=True)])
+        counts = torch.bincount(by_expert, minlength=self.count).tolist()
+        hits = [(e, count) for e, count in enumerate(counts) if count]
+        outputs = self.down(swiglu(self.gate_up(x[order // k], hits)), hits)
         in_order = torch.empty_like(outputs).index_copy_(0, order, outputs).view(tokens, k, -1)
         return torch.bmm(weights[:, None].to(x.dtype), in_order)[:, 0]
 
@@ -63,7 +58,7 @@ class GroupedExperts:
     """For CUDA: one kernel for each projection, without waiting for the host."""
 
     def __init__(self, router: Router, experts: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """`experts` as PackedExperts has them."""
+        """`experts`: gate and up in one (2 * intermediate, hidden), and down (hidden, intermediate)."""
         self.router = router
         self.gate_up = torch.stack([gate_up for gate_up, _ in experts]).transpose(1, 2)
         self.down = torch.stack([down for _, down in experts]).transpose(1, 2)

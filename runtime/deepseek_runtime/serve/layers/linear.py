@@ -1,10 +1,20 @@
 """Matrix products whose weights are laid out once for the machine they run on."""
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F  # noqa: N812 torch's own convention
 
 ROWS_HINT = 16
 """The layout oneDNN picks for this many rows is good at 1 to 32; one picked for a single row is twice as slow at 8."""
+
+
+class Projection(Protocol):
+    """A product with a matrix, whatever form that is held in."""
+
+    def __call__(self, x: torch.Tensor, add: torch.Tensor | None = None) -> torch.Tensor:
+        """(rows, in) to (rows, out), plus `add` of the result's shape."""
+        ...
 
 
 class Linear:

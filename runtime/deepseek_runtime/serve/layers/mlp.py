@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from deepseek_runtime.serve.layers.experts import Experts, swiglu
-from deepseek_runtime.serve.layers.linear import Linear
+from deepseek_runtime.serve.layers.linear import Projection
 from deepseek_runtime.serve.shard import Shard
 
 
@@ -13,8 +13,8 @@ from deepseek_runtime.serve.shard import Shard
 class FeedForward:
     """`gate_up` and `down` are the dense MLP or the shared experts."""
 
-    gate_up: Linear
-    down: Linear
+    gate_up: Projection
+    down: Projection
     experts: Experts | None
     shard: Shard
 

@@ -1,0 +1,113 @@
+"""int8 weights are multiplied as they are; what that may change, and what it may not."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from deepseek_runtime.serve import runner as runners
+from deepseek_runtime.serve.layers.bank import Int8Bank, LinearBank, bank
+from deepseek_runtime.serve.layers.int8 import Int8Linear, multiplies_int8
+from deepseek_runtime.serve.layers.linear import Linear
+from deepseek_runtime.serve.matrix import Int8Matrix, stack
+from deepseek_runtime.serve.shard import Shard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.serve.conftest import Model
+
+needs_vnni = pytest.mark.skipif(not multiplies_int8(torch.device("cpu")), reason="this machine has no VNNI")
+
+
+def matrix(out: int, inner: int, *, dynamic: bool = False) -> Int8Matrix:
+    values = torch.randint(-127, 128, (out, inner), dtype=torch.int8)
+    return Int8Matrix(values, torch.rand(out, 1) * 0.01 + 0.001, dynamic)
+
+
+def rounded(x: torch.Tensor) -> torch.Tensor:
+    """Symmetric int8 of each token."""
+    scale = x.float().abs().amax(-1, keepdim=True) / 127
+    return (x.float() / scale).round() * scale
+
+
+@needs_vnni
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 40),
+    inner=st.integers(1, 200),
+    out=st.integers(1, 90),
+    seed=st.integers(0, 9),
+    spread=st.sampled_from((1.0, 30.0)),
+)
+def test_products_are_those_of_the_dequantized_matrix(
+    rows: int, inner: int, out: int, seed: int, spread: float
+) -> None:
+    """Weight-only: activations keep 16 bits of their token's largest, whatever the outliers of others."""
+    torch.manual_seed(seed)
+    held = matrix(out, inner)
+    x, add, bias = torch.randn(rows, inner), torch.randn(rows, out), torch.randn(out)
+    x[:, 0] *= spread
+    plain = held.dequantize(torch.float32).double()
+    exact = x.double() @ plain.T + bias + add
+    error = (Int8Linear(held, bias)(x, add) - exact).abs()
+    step = x.abs().amax(-1, keepdim=True).double() / 127 / 254
+    assert (error <= step / 2 * plain.abs().sum(1) + 1e-5 * (1 + exact.abs())).all()
+
+
+@needs_vnni
+def test_weight_only_is_nearer_to_the_truth_than_bfloat16() -> None:
+    torch.manual_seed(1)
+    held, x = matrix(64, 512), torch.randn(8, 512)
+    exact = x.double() @ held.dequantize(torch.float32).double().T
+    bfloat16 = Linear(held.dequantize(torch.bfloat16))(x.bfloat16()).double()
+    assert (Int8Linear(held)(x) - exact).abs().mean() < (bfloat16 - exact).abs().mean() / 20
+
+
+@needs_vnni
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dynamic_rounds_each_token_by_its_own_largest(dtype: torch.dtype) -> None:
+    torch.manual_seed(2)
+    held, x = matrix(48, 96, dynamic=True), torch.randn(5, 96).to(dtype)
+    x[2] *= 1000
+    x[3] = 0
+    product = Int8Linear(held)(x)
+    expected = torch.nan_to_num(rounded(x)) @ held.dequantize(torch.float32).T
+    assert product.dtype == dtype
+    torch.testing.assert_close(product, expected.to(dtype), rtol=1e-2 if dtype == torch.bfloat16 else 1e-4, atol=1e-4)
+    assert torch.equal(product[1:2], Int8Linear(held)(x[1:2])), "a token's product depends on its neighbours"
+
+
+@needs_vnni
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_a_bank_multiplies_every_row_with_its_expert(*, dynamic: bool) -> None:
+    torch.manual_seed(3)
+    experts = [matrix(24, 40, dynamic=dynamic) for _ in range(4)]
+    held, x = bank(experts, torch.float32), torch.randn(6, 40)
+    assert isinstance(held, Int8Bank)
+    expected = torch.cat([Int8Linear(experts[3])(x[:1]), Int8Linear(experts[0])(x[1:5]), Int8Linear(experts[2])(x[5:])])
+    torch.testing.assert_close(held(x, [(3, 1), (0, 4), (2, 1)]), expected)
+
+
+def test_matrices_of_several_kinds_become_plain() -> None:
+    plain, held = torch.randn(3, 8), matrix(5, 8)
+    mixed = stack([held, plain], torch.float32)
+    assert isinstance(mixed, torch.Tensor)
+    assert torch.equal(mixed, torch.cat([held.dequantize(torch.float32), plain]))
+    assert isinstance(stack([held, matrix(2, 8, dynamic=True)], torch.float32), torch.Tensor)
+    assert isinstance(bank([held, plain], torch.float32), LinearBank)
+
+
+def test_a_machine_without_vnni_and_a_gpu_multiply_plain_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not multiplies_int8(torch.device("cuda"))
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    assert not multiplies_int8(torch.device("cpu"))
+
+
+@needs_vnni
+@pytest.mark.parametrize("name", ["v3-int8", "v2-int8", "llama-int8"])
+def test_int8_layers_hold_int8(models: Callable[[str], Model], name: str) -> None:
+    runner = runners.start(models(name).config(context_length=64), Shard(), lambda done, total: None)
+    layers = runner.model.layers
+    assert all(isinstance(layer.output, Int8Linear) for layer in layers)
+    assert all(isinstance(layer.mlp.down, Int8Linear) for layer in layers)
+    routed = [layer.mlp.experts for layer in layers if layer.mlp.experts is not None]
+    assert all(isinstance(experts.down, Int8Bank) for experts in routed)
