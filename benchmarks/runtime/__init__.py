@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.report import Measurement
-from benchmarks.runtime import manifest
+from benchmarks.runtime import decode, manifest, size
 
 Run = Callable[[Path], list[Measurement]]
 """Given a directory that all scenarios of a run share: a model that one has made is there for the next."""
 
 RUNTIME: dict[str, Run] = {
     "manifest": manifest.run,
+    "size": size.run,
+    "decode": decode.run,
 }
