@@ -8,6 +8,7 @@ from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.quantize import declared
 from deepseek_runtime.weights import safety
 from deepseek_runtime.wire.architecture import FAMILIES, parameters
+from deepseek_runtime.wire.attention import attention
 from deepseek_runtime.wire.manifest import Manifest
 from deepseek_runtime.wire.result import Architecture, Artifact
 
@@ -18,10 +19,21 @@ def artifact(directory: Path, manifest: Manifest) -> Artifact:
     return Artifact(
         digest=manifest.digest,
         bytes=manifest.size,
+        weight_bytes=_weight_bytes(manifest),
         files=len(manifest.files),
         dtype=_dtype(config),
         architecture=architecture(directory),
     )
+
+
+def completed(sealed: Artifact, directory: Path, manifest: Manifest) -> Artifact:
+    """An artifact with the facts that an older runtime did not seal with it; they follow from what it did seal."""
+    if sealed.weight_bytes or not (directory / safety.CONFIG).exists():
+        return sealed
+    described = sealed.architecture.model_copy(
+        update={"attention": attention(safety.read_json(directory / safety.CONFIG))}
+    )
+    return sealed.model_copy(update={"architecture": described, "weight_bytes": _weight_bytes(manifest)})
 
 
 def _dtype(config: Mapping[str, Any]) -> str:
@@ -56,4 +68,9 @@ def architecture(directory: Path) -> Architecture:
         moe_intermediate_size=config.get("moe_intermediate_size", 0),
         vocab_size=config["vocab_size"],
         context_length=config["max_position_embeddings"],
+        attention=attention(config),
     )
+
+
+def _weight_bytes(manifest: Manifest) -> int:
+    return sum(file.size for file in manifest.files if file.path.endswith(".safetensors"))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deepseek_runtime.job.errors import DataError
-from deepseek_runtime.weights import manifest
+from deepseek_runtime.weights import facts, manifest
 from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, IMAGE_ENVIRONMENT, RESULT_FILE
 from deepseek_runtime.wire.result import JobResult, decode
 
@@ -96,13 +96,17 @@ def sealed(output: Path, identity: str) -> JobResult | None:
             f"{path} seals the work {result.identity}, this Job is {identity}. Use a volume of its own for each work.",
         )
     written = result.artifact or result.dataset
-    if written and manifest.read(output / ARTIFACT).digest != written.digest:
+    if written is None:
+        return result.model_copy(update={"cached": True})
+    listed = manifest.read(output / ARTIFACT)
+    if listed.digest != written.digest:
         raise DataError(
             "SealBroken",
             f"{output / ARTIFACT} is not what {path} sealed ({written.digest}). "
             "Delete the volume's claim to have it made again.",
         )
-    return result.model_copy(update={"cached": True})
+    artifact = facts.completed(result.artifact, output / ARTIFACT, listed) if result.artifact else None
+    return result.model_copy(update={"cached": True, "artifact": artifact})
 
 
 def now() -> str:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from deepseek_runtime.wire.attention import Attention
 from deepseek_runtime.wire.base import VERSION, WireModel
 from deepseek_runtime.wire.progress import Examples
 from deepseek_runtime.wire.verification import Signed, Verified
@@ -24,6 +25,7 @@ class Architecture(WireModel):
     moe_intermediate_size: int = 0
     vocab_size: int
     context_length: int
+    attention: Attention | None = None  # not known, or sealed by an older runtime
 
 
 class Artifact(WireModel):
@@ -31,6 +33,7 @@ class Artifact(WireModel):
 
     digest: str
     bytes: int
+    weight_bytes: int = 0  # of the files that hold weights; 0 in what older runtimes sealed
     files: int
     dtype: str
     architecture: Architecture

@@ -1,5 +1,6 @@
 """Killed at any moment, a place holds the whole result or none, and the next attempt ends well."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.weights import manifest, seal
+from deepseek_runtime.wire.attention import Attention
 from deepseek_runtime.wire.result import Architecture, Artifact, JobResult
 
 IDENTITY = "a" * 64
@@ -142,3 +144,20 @@ def test_a_result_alone_is_sealed_without_an_artifact(tmp_path: Path) -> None:
     seal.seal(tmp_path / "deep" / "er", IDENTITY, JobResult(kind="evaluate", identity=IDENTITY, outcome="succeeded"))
     assert sorted(path.name for path in (tmp_path / "deep" / "er").iterdir()) == ["result.json"]
     assert seal.sealed(tmp_path / "deep" / "er", IDENTITY) is not None
+
+
+def test_facts_that_an_older_runtime_did_not_seal_are_read_from_what_it_did(tmp_path: Path) -> None:
+    output = tmp_path / "volume"
+    directory = seal.partial(output, IDENTITY)
+    config = {"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "num_attention_heads": 4}
+    (directory / "config.json").write_text(json.dumps(config), "utf-8")
+    (directory / "model.safetensors").write_bytes(b"weights")
+    written = manifest.write(directory)
+    artifact = Artifact(digest=written.digest, bytes=written.size, files=2, dtype="float32", architecture=ARCHITECTURE)
+    seal.seal(output, IDENTITY, JobResult(kind="build", identity=IDENTITY, outcome="succeeded", artifact=artifact))
+    found = seal.sealed(output, IDENTITY)
+    assert found is not None
+    assert found.artifact is not None
+    assert found.artifact.weight_bytes == len(b"weights")
+    assert found.artifact.architecture.attention == Attention(kind="groupedQuery", head_dim=16)
+    assert found.artifact.digest == written.digest
