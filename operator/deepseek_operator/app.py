@@ -168,6 +168,7 @@ class Operator:
             cluster_domain=configuration.cluster_domain,
             network_policies=configuration.network_policies,
             fetch_networks=configuration.fetch_networks,
+            price_sheet=configuration.price_sheet,
         )
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:

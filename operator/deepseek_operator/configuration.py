@@ -5,6 +5,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from deepseek_operator.api.price_sheet import PriceSheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,7 @@ class Configuration:
     cluster_domain: str
     network_policies: bool
     fetch_networks: tuple[str, ...]
+    price_sheet: PriceSheet | None
     workers: int
     metrics_port: int
     health_port: int
@@ -43,6 +49,7 @@ def parse(arguments: Sequence[str] | None = None) -> Configuration:
     option("--cluster-domain", "cluster.local", "DNS domain of the cluster")
     option("--network-policies", "true", "NetworkPolicies for the pods of models, runs and services: true or false")
     option("--fetch-networks", "", "private networks (CIDR) that models may be fetched from, separated by commas")
+    option("--price-sheet", "", "file of what GPUs and CPUs cost, read at the start; default: costs have no prices")
     option("--workers", 8, "resources worked on at the same time")
     option("--metrics-port", 8080, "port of /metrics")
     option("--health-port", 8081, "port of /healthz and /readyz")
@@ -63,6 +70,10 @@ def parse(arguments: Sequence[str] | None = None) -> Configuration:
         networks = tuple(str(ip_network(part)) for part in _parts(found.fetch_networks))
     except ValueError as error:
         parser.error(f"--fetch-networks: {error}")
+    try:
+        prices = PriceSheet.model_validate_json(Path(found.price_sheet).read_bytes()) if found.price_sheet else None
+    except (OSError, ValidationError) as error:
+        parser.error(f"--price-sheet {found.price_sheet}: {error}")
     return Configuration(
         namespace=found.namespace or None,
         watch_namespaces=_parts(found.watch_namespaces),
@@ -72,6 +83,7 @@ def parse(arguments: Sequence[str] | None = None) -> Configuration:
         cluster_domain=found.cluster_domain,
         network_policies=found.network_policies == "true",
         fetch_networks=networks,
+        price_sheet=prices,
         workers=found.workers,
         metrics_port=found.metrics_port,
         health_port=found.health_port,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from deepseek_operator.api.price_sheet import EXAMPLE, PriceSheet
 
 from tests.integration.api import Api
 from tests.integration.conftest import CHART, RELEASE_NAMESPACE, Kubectl
@@ -69,9 +70,30 @@ def test_every_pod_is_restricted(kube: Path, api: Api, namespace: str) -> None:
         api.request("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All&fieldValidation=Strict", pod).ok()
 
 
+def test_the_operator_reads_the_price_sheet_and_starts_anew_with_another(kube: Path) -> None:
+    def rendered(values: Object) -> tuple[PriceSheet, str]:
+        objects = render(kube, values)
+        (sheet,) = [obj for obj in of_kind(objects, "ConfigMap") if "sheet.json" in obj["data"]]
+        (operator,) = of_kind(objects, "Deployment")
+        annotations = operator["spec"]["template"]["metadata"]["annotations"]
+        found = PriceSheet.model_validate_json(sheet["data"]["sheet.json"])
+        return found, annotations["deepseek-operator.io/price-sheet"]
+
+    row = {"name": "big", "memoryGiB": 80, "hourly": "2.50"}
+    changed = {
+        "priceSheet": {"name": "ours", "version": "7", "gpus": [row]},
+        "operator": {"podAnnotations": {"a": "b"}},
+    }
+    assert rendered({})[0] == EXAMPLE
+    assert rendered(changed)[0].gpus[0].hourly_micros == 2_500_000
+    assert rendered(changed)[1] != rendered({})[1] == rendered({"operator": {"podAnnotations": {"a": "b"}}})[1]
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        ({"priceSheet": {"gpus": [{"name": "a", "memoryGiB": 80}]}}, "hourly"),
+        ({"priceSheet": {"gpus": [{"name": "a", "memoryGiB": 80, "hourly": 2.5}]}}, "hourly"),
         ({"operator": {"replica": 2}}, "replica"),
         ({"operator": {"replicas": "two"}}, "replicas"),
         ({"operator": {"replicas": -1}}, "replicas"),

@@ -32,6 +32,11 @@ def _values(group: BaseModel, depth: int) -> Iterator[str]:
         if isinstance(value, BaseModel):
             yield f"{indent}{key}:\n"
             yield from _values(value, depth + 1)
+        elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
+            yield f"{indent}{key}:\n"
+            for row in value:
+                shown = row.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+                yield f"{indent}  - {json.dumps(shown, ensure_ascii=False)}\n"
         else:
             yield f"{indent}{key}: {json.dumps(value, ensure_ascii=False)}\n"
 

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from deepseek_operator.api.price_sheet import EXAMPLE, PriceSheet
+
 REGISTRY = "deepseek-operator"
 Amount = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$")] | int
 Url = Annotated[str, Field(pattern=r"^(https?://[^/\s]+(/[^\s]*)?)?$")]
@@ -190,6 +192,10 @@ class ChartValues(Values):
     gateway: Gateway = Field(default=Gateway(), description="The OpenAI-compatible URL before all services.")
     runtime: Runtime = Field(default=Runtime(), description="The pods of models, runs and services.")
     fetch: Fetch = Field(default=Fetch(), description="Jobs that fetch models from hubs.")
+    price_sheet: PriceSheet = Field(
+        default=EXAMPLE,
+        description="What GPUs and CPUs cost, for status.sizing and status.cost of models. The rows are examples with round figures, nobody's prices: replace them. The operator starts anew with a changed sheet; costs of before stay as they are.",
+    )
     metrics: Metrics = Field(default=Metrics(), description="Prometheus metrics of operator and gateway.")
     network_policies: NetworkPolicies = Field(
         default=NetworkPolicies(), description="NetworkPolicies, where the cluster's network enforces them."

@@ -94,6 +94,7 @@ RESOURCES = (
                 "How many numbers the weights hold.",
                 "int64",
             ),
+            Column("Cost", ".status.cost.summary", priority=1, description="What its Jobs have used and cost."),
             Column("Digest", ".status.digest", priority=1, description="SHA-256 of the base's manifest."),
             *_WHY,
             _AGE,

@@ -18,6 +18,8 @@ from deepseek_operator.api.base import (
     SubPath,
     rules,
 )
+from deepseek_operator.api.cost import CostStatus
+from deepseek_operator.api.fit import SizingStatus
 from deepseek_operator.api.remote_sources import HttpSource, ObjectStoreSource, OciSource
 
 ArchitectureName = Literal["DeepSeekV3", "DeepSeekV2", "Llama"]
@@ -401,6 +403,17 @@ class DeepSeekModelSpec(ApiModel):
     jobs: PodSettings = Field(default=PodSettings(), description="The pods of this model's Jobs.")
 
 
+class AttentionStatus(ApiModel):
+    """What attention keeps of each token; a dimension that its kind lacks is 0."""
+
+    kind: str = Field(description="latent, indexedLatent or groupedQuery.")
+    kv_lora_rank: int = Field(default=0, description="Width of the latent of keys and values.")
+    q_lora_rank: int = Field(default=0, description="Width of the latent of queries.")
+    qk_rope_head_dim: int = Field(default=0, description="Width of the rotated key that all heads share.")
+    index_head_dim: int = Field(default=0, description="Width of the key of the indexer of sparse attention.")
+    head_dim: int = Field(default=0, description="Width of one head's key, and of its value.")
+
+
 class ArchitectureStatus(ApiModel):
     """What the weights are."""
 
@@ -417,6 +430,9 @@ class ArchitectureStatus(ApiModel):
     moe_intermediate_size: int = Field(default=0, description="Width of one expert.")
     vocab_size: int = Field(description="Tokens of the vocabulary.")
     context_length: int = Field(description="Longest context in tokens.")
+    attention: AttentionStatus | None = Field(
+        default=None, description="What the size of a cache follows from. Absent: not known."
+    )
 
 
 class RoutingStatus(ApiModel):
@@ -537,6 +553,7 @@ class ArtifactStatus(ApiModel):
     )
     digest: str | None = Field(default=None, description="SHA-256 of its manifest.")
     bytes: int | None = Field(default=None, description="Size of its files.")
+    weight_bytes: int | None = Field(default=None, description="Size of those of them that hold weights.")
     dtype: str | None = Field(default=None, description="Of its weights.")
     quantization: QuantizationStatus | None = Field(
         default=None, description="Bytes before and after, of all weights and of the experts."
@@ -623,3 +640,7 @@ class DeepSeekModelStatus(CommonStatus):
     verification: VerificationStatus | None = Field(
         default=None, description="What the base has proven of spec.verification; absent until it has proven all of it."
     )
+    sizing: SizingStatus | None = Field(
+        default=None, description="What the sealed artifacts take, and on which GPUs of the price sheet each fits."
+    )
+    cost: CostStatus | None = Field(default=None, description="What the Jobs of this model have used and cost.")

@@ -100,6 +100,7 @@ class Reason:
     HEADS_NOT_DIVISIBLE = "HeadsNotDivisible"
     LAYERS_TOO_NARROW = "LayersTooNarrow"
     CONTEXT_TOO_LONG = "ContextTooLong"
+    SIZING_UNKNOWN = "SizingUnknown"
     WORK_FAILED = "WorkFailed"
     DIGEST_MISMATCH = "DigestMismatch"
     SHAPE_MISMATCH = "ShapeMismatch"

@@ -111,6 +111,7 @@ def _filled(artifact: ArtifactStatus, result: JobResult) -> tuple[ArtifactStatus
         "seconds": _seconds(result),
         "digest": sealed.digest if sealed is not None else None,
         "bytes": sealed.bytes if sealed is not None else None,
+        "weight_bytes": (sealed.weight_bytes or None) if sealed is not None else None,
         "revision": _revision(result),
         "dtype": sealed.dtype if sealed is not None else None,
         "quantization": QuantizationStatus.model_validate(quantization.model_dump()) if quantization else None,

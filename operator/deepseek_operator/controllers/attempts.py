@@ -67,7 +67,7 @@ def stand(work: Work, observed: Observed, now: datetime, volume_since: str = "")
     name, attempt = newest["metadata"]["name"], _attempt(newest)
     if ended(newest) and _ended_at(newest) < volume_since:
         return _start(work, attempt + 1)
-    pods = tuple(pod for pod in observed.pods if _job_of(pod) == name)
+    pods = tuple(pod for pod in observed.pods if job_of(pod) == name)
     if deleting(newest):
         return Standing("Working", name, pods=pods)
     if (complete := _condition(newest, "Complete")) is not None:
@@ -165,7 +165,8 @@ def _labels(job: Object) -> tuple[str, str, str]:
     return labels.get(Label.WORK, ""), labels.get(Label.SUBJECT, ""), labels.get(Label.IDENTITY, "")
 
 
-def _job_of(pod: Object) -> str:
+def job_of(pod: Object) -> str:
+    """The name of the Job that a pod is of; empty where it is of none."""
     labels = pod["metadata"].get("labels") or {}
     return str(labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", ""))
 

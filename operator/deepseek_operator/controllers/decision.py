@@ -11,6 +11,8 @@ from typing import Any, Literal, Protocol
 
 from deepseek_runtime.wire.progress import Progress
 
+from deepseek_operator.api.price_sheet import PriceSheet
+
 Object = dict[str, Any]
 """A Kubernetes object as JSON has it; never changed by a decision."""
 
@@ -61,7 +63,7 @@ class Observed:
     Jobs come without their pod template, which can never change.
     """
     pods: tuple[Object, ...] = ()
-    """Pods with this resource's owner labels; of their spec, `volumes` and `nodeName`."""
+    """Pods with this resource's owner labels; of their spec, `volumes`, `nodeName`, `nodeSelector` and resources."""
     references: Mapping[Ref, Object] = field(default_factory=dict)
     """Those of `Controller.references` that were seen."""
     referrers: tuple[Object, ...] = ()
@@ -97,6 +99,7 @@ class Settings:
     network_policies: bool = True
     fetch_networks: tuple[str, ...] = ()
     """Private networks (CIDR) that fetch Jobs may connect to."""
+    price_sheet: PriceSheet | None = None
 
 
 @dataclass(frozen=True, slots=True)

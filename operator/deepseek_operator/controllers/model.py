@@ -25,8 +25,10 @@ from deepseek_operator.controllers.conditions import (
     stamp,
     terminating,
 )
+from deepseek_operator.controllers.cost import accrued
 from deepseek_operator.controllers.decision import Child, Decision, Object, Observed, Ref, Remove, Settings
 from deepseek_operator.controllers.events import transitions
+from deepseek_operator.controllers.fit import sizing
 from deepseek_operator.controllers.in_use import services_on
 from deepseek_operator.controllers.isolation import isolate
 from deepseek_operator.controllers.model_works import ModelWorks
@@ -128,6 +130,11 @@ class ModelController:
         life = live(ModelWorks(owner, spec, settings), previous, observed, now)
         isolation = isolate(owner, (STATUS_PORT,), observed, settings, fetches=spec.source.remote)
         status, wake = _status(spec, life, previous, observed, generation, now)
+        figures = {
+            "sizing": sizing(status.architecture, status.artifacts, settings.price_sheet),
+            "cost": accrued(previous.cost, observed, settings.price_sheet),
+        }
+        status = status.model_copy(update=figures)
         return Decision(
             children=(*isolation.children, *_children(life)),
             remove=(*isolation.remove, *_removals(owner.name, spec, life, observed)),

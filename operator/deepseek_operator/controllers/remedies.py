@@ -54,6 +54,12 @@ REMEDIES: dict[str, str] = {
     Reason.UNSAFE_MODEL: "Name a repository with safetensors, and exclude what can run code.",
     Reason.UNKNOWN_ARCHITECTURE: "Name a model of the families DeepSeek-V3, DeepSeek-V2 or Llama.",
     Reason.UNSUPPORTED_QUANTIZATION: "Name a repository or revision with plain weights.",
+    Reason.SIZING_UNKNOWN: (
+        "Where an older runtime sealed the base, it is read anew, and nothing is computed again, after `kubectl delete "
+        "jobs -l deepseek-operator.io/owner-name=NAME,deepseek-operator.io/subject=base` and then `kubectl patch dsm "
+        'NAME --subresource=status --type=merge -p \'{"status":{"architecture":null}}\'`; for other attention than '
+        "latent and grouped-query there is no sizing."
+    ),
     Reason.CRASHED: "Read the log with `kubectl logs --previous` on the pod; it is started again.",
     Reason.NODE_LOST: (
         "Bring the node back, or delete it with `kubectl delete node`: its pods are then made anew elsewhere, as far "

@@ -17,6 +17,10 @@ FLOAT32_BYTES = 4
 ADAM_FLOATS = 3
 """Of each parameter a checkpoint holds the weight and AdamW's two moments."""
 
+GPU = "nvidia.com/gpu"
+GPU_ALIGNMENT = 8
+"""On a GPU a rank's part of an expert has at least so many numbers: 16 bytes of bfloat16."""
+
 _MARGIN = Decimal("1.1")
 _SMALL_FILES = 64 * 1024**2
 
@@ -61,26 +65,30 @@ def volume_problem(content: int, size: str, held: str, field: str) -> Problem | 
     )
 
 
+def splits(architecture: ArchitectureStatus, alignment: int = 1) -> tuple[int, ...]:
+    """The tensor-parallel degrees at which the engine can split every layer: heads, experts and dense layers."""
+    return tuple(n for n in _divisors(architecture) if n * alignment <= _narrowest(architecture, n * alignment))
+
+
 def service_problem(spec: InferenceServiceSpec, architecture: ArchitectureStatus) -> Problem | None:
     """Whether the engine can split this model so and hold such a context."""
     tensor = spec.parallelism.tensor
-    latent = architecture.name.startswith("Deepseek")  # one latent serves all heads, on every rank
-    heads = architecture.attention_heads
-    shared = heads if latent else architecture.key_value_heads
-    # fewer key-value heads than ranks: several ranks hold the same one
-    possible = [n for n in range(1, 65) if heads % n == 0 and (shared % n == 0 or n % shared == 0)]
+    possible = _divisors(architecture)
     if tensor not in possible:
+        heads, shared = _heads(architecture)
         return (
             Reason.HEADS_NOT_DIVISIBLE,
             f"{heads} attention heads ({shared} of keys and values) cannot be split over parallelism.tensor {tensor}; "
             f"it can be {', '.join(map(str, possible))}.",
         )
-    narrowest = min(filter(None, (architecture.intermediate_size, architecture.moe_intermediate_size)), default=tensor)
-    if tensor > narrowest:
+    alignment = GPU_ALIGNMENT if GPU in {**spec.pods.resources.requests, **spec.pods.resources.limits} else 1
+    narrowest = _narrowest(architecture, tensor * alignment)
+    if tensor * alignment > narrowest:
         return (
             Reason.LAYERS_TOO_NARROW,
-            f"a layer of width {narrowest} cannot be split over parallelism.tensor {tensor}; "
-            f"it can be {', '.join(str(n) for n in possible if n <= narrowest)}.",
+            f"a layer of width {narrowest} cannot be split over parallelism.tensor {tensor}"
+            f"{f' in parts of {alignment}, as GPUs need it' if alignment > 1 else ''}; "
+            f"it can be {', '.join(map(str, splits(architecture, alignment))) or 'served on CPUs only'}.",
         )
     asked = spec.engine.context_length
     if asked is not None and asked > architecture.context_length:
@@ -95,6 +103,23 @@ def service_problem(spec: InferenceServiceSpec, architecture: ArchitectureStatus
 def context_length(spec: InferenceServiceSpec, architecture: ArchitectureStatus) -> int:
     """The longest context that is offered: what is asked for, or the model's own as far as the cache holds it."""
     return spec.engine.context_length or min(architecture.context_length, spec.engine.cache_tokens)
+
+
+def _heads(architecture: ArchitectureStatus) -> tuple[int, int]:
+    """Of queries, and of keys and values; one latent serves all heads, on every rank."""
+    heads = architecture.attention_heads
+    return heads, heads if architecture.name.startswith("Deepseek") else architecture.key_value_heads
+
+
+def _divisors(architecture: ArchitectureStatus) -> tuple[int, ...]:
+    heads, shared = _heads(architecture)
+    # fewer key-value heads than ranks: several ranks hold the same one
+    return tuple(n for n in range(1, 65) if heads % n == 0 and (shared % n == 0 or n % shared == 0))
+
+
+def _narrowest(architecture: ArchitectureStatus, otherwise: int) -> int:
+    """Width of the narrowest layer; `otherwise` where no width is known."""
+    return min(filter(None, (architecture.intermediate_size, architecture.moe_intermediate_size)), default=otherwise)
 
 
 def _suggested(needed: int) -> str:

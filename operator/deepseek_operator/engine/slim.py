@@ -1,13 +1,13 @@
 """Copies of objects without what no decision reads and what cannot change.
 
-Dropped are a Job's pod template, and of a pod's spec all but its volumes and its node.
+Dropped are a Job's pod template, and of a pod's spec all but its volumes, its node and what it asks of one.
 """
 
 from deepseek_operator.controllers.decision import Object
 
 _META = frozenset({"managedFields", "selfLink"})
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_POD_SPEC = frozenset({"volumes", "nodeName"})
+_POD_SPEC = frozenset({"volumes", "nodeName", "nodeSelector"})
 
 
 def slim(obj: Object) -> Object:
@@ -21,4 +21,6 @@ def slim(obj: Object) -> Object:
             kept["spec"] = {key: value for key, value in obj["spec"].items() if key != "template"}
         case "Pod" if "spec" in obj:
             kept["spec"] = {key: value for key, value in obj["spec"].items() if key in _POD_SPEC}
+            asked = [{"resources": each.get("resources") or {}} for each in obj["spec"].get("containers") or ()]
+            kept["spec"] |= {"containers": asked} if asked else {}
     return kept

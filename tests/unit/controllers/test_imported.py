@@ -73,7 +73,7 @@ def test_what_is_lost_is_found_without_the_claim_it_came_from(losses: list[Any],
     world.settle()
     after = world.status(MODEL, "own")
     assert world.computed == ["import base"]
-    assert {**after, "conditions": []} == {**before, "conditions": []}
+    assert {**after, "conditions": [], "cost": {}} == {**before, "conditions": [], "cost": {}}
     if lose_status in losses and lose_jobs in losses and together:
         assert claims_of(world.jobs("import")[0]) == {before["artifacts"][0]["claim"]: False}
 

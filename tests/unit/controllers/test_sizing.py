@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from transformers import DeepseekV3Config, LlamaConfig, PretrainedConfig
 
 
-def engine_says(config: PretrainedConfig, tensor: int) -> str | None:
+def engine_says(config: PretrainedConfig, tensor: int, device: str = "cpu") -> str | None:
     try:
-        check_supported(config, tensor, torch.device("cpu"))
+        check_supported(config, tensor, torch.device(device))
     except ConfigurationError as error:
         return error.reason
     return None
 
 
-def operator_says(config: PretrainedConfig, name: str, tensor: int) -> str | None:
+def operator_says(config: PretrainedConfig, name: str, tensor: int, device: str = "cpu") -> str | None:
     architecture = ArchitectureStatus(
         name=name,
         parameters=1,
@@ -32,7 +32,10 @@ def operator_says(config: PretrainedConfig, name: str, tensor: int) -> str | Non
         vocab_size=config.vocab_size,
         context_length=config.max_position_embeddings,
     )
-    spec = InferenceServiceSpec.model_validate({"model": {"name": "m"}, "parallelism": {"tensor": tensor}})
+    pods = {"resources": {"limits": {"nvidia.com/gpu": str(tensor)}}} if device == "cuda" else {}
+    spec = InferenceServiceSpec.model_validate(
+        {"model": {"name": "m"}, "parallelism": {"tensor": tensor}, "pods": pods}
+    )
     problem = service_problem(spec, architecture)
     return problem[0] if problem is not None else None
 
@@ -56,3 +59,12 @@ def test_deepseek_is_split_as_the_engine_can(heads: int, width: int, expert: int
         num_attention_heads=heads, num_key_value_heads=heads, intermediate_size=width, moe_intermediate_size=expert
     )
     assert operator_says(config, "DeepseekV3ForCausalLM", tensor) == engine_says(config, tensor)
+
+
+@given(heads=HEADS, width=st.integers(1, 200), expert=st.integers(1, 200), tensor=st.integers(1, 24))
+def test_on_gpus_every_rank_needs_a_wide_enough_part(heads: int, width: int, expert: int, tensor: int) -> None:
+    config = DeepseekV3Config(
+        num_attention_heads=heads, num_key_value_heads=heads, intermediate_size=width, moe_intermediate_size=expert
+    )
+    said = operator_says(config, "DeepseekV3ForCausalLM", tensor, "cuda")
+    assert said == engine_says(config, tensor, "cuda")

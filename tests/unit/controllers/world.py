@@ -13,6 +13,8 @@ from deepseek_operator.controllers.model import ModelController
 from deepseek_operator.controllers.service import ServiceController
 from deepseek_operator.controllers.training import TrainingController
 from deepseek_operator.engine.difference import at
+from deepseek_operator.engine.slim import slim
+from deepseek_runtime.wire.attention import Attention
 from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.job import (
     JOB,
@@ -332,7 +334,12 @@ class World:
         }
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": copy.deepcopy(template["spec"])}
         self._put(pod)
-        pod["status"] = {"phase": "Running", "podIP": "10.0.0.1", "containerStatuses": [{"ready": True, "state": {}}]}
+        pod["status"] = {
+            "phase": "Running",
+            "podIP": "10.0.0.1",
+            "startTime": timestamp(self.now),
+            "containerStatuses": [{"ready": True, "state": {}}],
+        }
         return pod
 
     def _terminate(self, pod: Object, code: int, message: str, reason: str) -> None:
@@ -371,7 +378,8 @@ class World:
                 found = Comparison(kl_divergence=kl, top1_agreement=agreement, tokens=900, seconds=1.0)
                 sealed = sealed.model_copy(update={"comparison": found})
             self.sealed[key] = sealed
-        return self.sealed[key]
+            return sealed
+        return self.sealed[key].model_copy(update={"cached": True})
 
 
 def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResult:
@@ -413,7 +421,12 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         else config.input_digest
     )
     artifact = Artifact(
-        digest=digest(["sealed", source]), bytes=900_000, files=5, dtype="float32", architecture=TINY_V3
+        digest=digest(["sealed", source]),
+        bytes=900_000,
+        weight_bytes=800_000,
+        files=5,
+        dtype="float32",
+        architecture=TINY_V3,
     )
     facts: dict[str, Any] = {"artifact": artifact}
     if isinstance(config, FetchJob):
@@ -434,10 +447,8 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
 
 
 def _slim(obj: Object) -> Object:
-    """What the store keeps: Jobs without their template, of a pod's spec the volumes."""
-    if obj["kind"] == "Job":
-        return {**obj, "spec": {key: value for key, value in obj["spec"].items() if key != "template"}}
-    return {**obj, "spec": {"volumes": obj["spec"]["volumes"]}} if obj["kind"] == "Pod" else obj
+    """What the store keeps of Jobs and pods."""
+    return slim(obj) if obj["kind"] in ("Job", "Pod") else obj
 
 
 def _mounted(job: Object, path: str) -> bool:
@@ -490,4 +501,5 @@ TINY_V3 = Architecture(
     moe_intermediate_size=64,
     vocab_size=512,
     context_length=256,
+    attention=Attention(kind="latent", kv_lora_rank=32, q_lora_rank=32, qk_rope_head_dim=16),
 )

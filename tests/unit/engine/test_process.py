@@ -3,12 +3,14 @@
 import json
 import logging
 import sys
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp.test_utils import unused_port
 from deepseek_operator import configuration
 from deepseek_operator.api.names import MODEL
+from deepseek_operator.api.price_sheet import EXAMPLE
 from deepseek_operator.controllers.decision import Ref
 from deepseek_operator.engine.health import STUCK, Health
 from deepseek_operator.engine.logs import JsonFormatter
@@ -56,7 +58,23 @@ def test_options_come_from_arguments_then_the_environment(monkeypatch: pytest.Mo
     assert found.namespace is None
 
 
-@pytest.mark.parametrize("arguments", [["--workers", "0"], ["--log-format", "xml"], ["--image-pull-policy", "Maybe"]])
+def test_the_price_sheet_is_read_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "sheet.json"
+    file.write_text(EXAMPLE.model_dump_json(by_alias=True, exclude_none=True), "utf-8")
+    assert configuration.parse(["--price-sheet", str(file)]).price_sheet == EXAMPLE
+    assert configuration.parse([]).price_sheet is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--workers", "0"],
+        ["--log-format", "xml"],
+        ["--image-pull-policy", "Maybe"],
+        ["--price-sheet", "/nowhere/sheet.json"],
+        ["--price-sheet", "/dev/null"],
+    ],
+)
 def test_a_wrong_option_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         configuration.parse(arguments)
