@@ -602,6 +602,23 @@ class Lineage(ApiModel):
     )
 
 
+class NextStatus(ApiModel):
+    """A base of another source, made beside the one that is there until it and its variants have proven themselves."""
+
+    digest: str | None = Field(default=None, description="SHA-256 of its manifest, once it is sealed.")
+    revision: str | None = Field(default=None, description="What its source was then.")
+    size: str | None = Field(default=None, description="Of its files, for people.")
+    architecture: ArchitectureStatus | None = Field(default=None, description="What its weights are.")
+    artifacts: list[ArtifactStatus] = Field(
+        default=[],
+        max_length=17,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        description="The base, then every variant as far as they have come.",
+    )
+    lineage: Lineage | None = Field(default=None, description="Where it came from.")
+    verification: VerificationStatus | None = Field(default=None, description="What it has proven.")
+
+
 class DeepSeekModelStatus(CommonStatus):
     """What is."""
 
@@ -616,13 +633,17 @@ class DeepSeekModelStatus(CommonStatus):
             "Quantizing",
             "Signing",
             "Evaluating",
+            "Updating",
             "Ready",
             "Blocked",
             "Failed",
             "Terminating",
         ]
         | None
-    ) = Field(default=None, description="One word for people; programs read the conditions. Blocked: by a gate.")
+    ) = Field(
+        default=None,
+        description="One word for people; programs read the conditions. Blocked: by a gate. Updating: what is there stays Ready while what replaces it is made.",
+    )
     digest: str | None = Field(default=None, description="SHA-256 of the base's manifest.")
     revision: str | None = Field(
         default=None,
@@ -644,3 +665,7 @@ class DeepSeekModelStatus(CommonStatus):
         default=None, description="What the sealed artifacts take, and on which GPUs of the price sheet each fits."
     )
     cost: CostStatus | None = Field(default=None, description="What the Jobs of this model have used and cost.")
+    next: NextStatus | None = Field(
+        default=None,
+        description="What replaces the base after its source has changed. All other fields speak of what is there, the conditions besides Ready of both.",
+    )

@@ -13,7 +13,7 @@ from deepseek_operator.api.deepseekmodel import (
     VerificationStatus,
 )
 from deepseek_operator.api.names import FINALIZER_IN_USE, MODEL, TRAINING, Condition, Reason
-from deepseek_operator.controllers import gate, measurements, signing, verification
+from deepseek_operator.controllers import gate, measurements, signing, succession, verification
 from deepseek_operator.controllers.artifacts import Advance, advance, remembered
 from deepseek_operator.controllers.conditions import (
     Verdict,
@@ -127,9 +127,14 @@ class ModelController:
             )
             events = transitions(previous, status, "Validate")
             return Decision(status=status.to_object(), events=events, finalizers=finalizers, volatile=VOLATILE)
-        life = live(ModelWorks(owner, spec, settings), previous, observed, now)
+        wanted = origin(owner.namespace, spec, previous, observed)
+        basis = succession.basis(previous, None if isinstance(wanted, Verdict) else wanted.identity)
+        life = live(ModelWorks(owner, spec, settings), basis, observed, now)
         isolation = isolate(owner, (STATUS_PORT,), observed, settings, fetches=spec.source.remote)
-        status, wake = _status(spec, life, previous, observed, generation, now)
+        status, wake = _status(spec, life, basis, observed, generation, now)
+        replaces = succession.overtakes(previous, status, observed)
+        if replaces:
+            status = succession.beside(spec, previous, status, generation, now)
         figures = {
             "sizing": sizing(status.architecture, status.artifacts, settings.price_sheet),
             "cost": accrued(previous.cost, observed, settings.price_sheet),
@@ -137,7 +142,7 @@ class ModelController:
         status = status.model_copy(update=figures)
         return Decision(
             children=(*isolation.children, *_children(life)),
-            remove=(*isolation.remove, *_removals(owner.name, spec, life, observed)),
+            remove=(*isolation.remove, *_removals(owner.name, spec, life, observed, keep_all=replaces)),
             status=status.to_object(),
             events=transitions(previous, status, "Reconcile"),
             wake_after=wake,
@@ -183,12 +188,15 @@ def _children(life: Life) -> tuple[Child, ...]:
     return tuple(child for part in life.parts for child in part.children)
 
 
-def _removals(model: str, spec: DeepSeekModelSpec, life: Life, observed: Observed) -> tuple[Remove, ...]:
+def _removals(
+    model: str, spec: DeepSeekModelSpec, life: Life, observed: Observed, *, keep_all: bool
+) -> tuple[Remove, ...]:
+    """`keep_all`: of the declared parts, for what is sealed has yet to take over from what was."""
     declared = frozenset({BASE, *(variant.name for variant in spec.variants)})
     sealed = {
         part.artifact.name: part.artifact
         for part in ((life.base,) if life.base is not None else ()) + life.variants
-        if part.ready
+        if part.ready and not keep_all
     }
     return superseded(model, [part.work for part in life.parts], sealed, declared, observed)
 

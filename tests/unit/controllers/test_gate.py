@@ -38,6 +38,10 @@ def int8(world: World) -> dict[str, Any]:
     return next(each for each in world.status(MODEL, "seed")["artifacts"] if each["name"] == "int8")
 
 
+def coming(world: World) -> dict[str, Any]:
+    return next(each for each in world.status(MODEL, "seed")["next"]["artifacts"] if each["name"] == "int8")
+
+
 @pytest.mark.parametrize(
     ("base", "made", "limit", "phase", "increase"),
     [
@@ -129,8 +133,11 @@ def test_the_revision_before_goes_on_while_the_new_one_is_blocked() -> None:
     before, old = served(world), int8(world)
     world.perplexities = {"base": 20.0, "int8": 25.0}
     world.apply(gated(0.02, n_routed_experts=8)).settle()
-    assert int8(world)["digest"] != old["digest"]
-    assert int8(world)["gate"]["phase"] == "Blocked"
+    assert int8(world) == old
+    assert coming(world)["digest"] != old["digest"]
+    assert coming(world)["gate"]["phase"] == "Blocked"
+    assert world.condition(MODEL, "seed", "Ready")[0] == "True"  # type: ignore[index]
+    assert world.condition(MODEL, "seed", "Stalled")[1] == "GateBlocked"  # type: ignore[index]
     assert served(world) == before
     assert old["claim"] in {claim["metadata"]["name"] for claim in world.of_kind("PersistentVolumeClaim")}
     assert world.condition(SERVICE, "chat", "Ready")[0] == "True"  # type: ignore[index]
@@ -248,8 +255,8 @@ def test_a_comparison_with_another_base_says_nothing() -> None:
     old = int8(world)
     world.held = {"compare"}
     world.apply(gated(gate, n_routed_experts=8)).settle()
-    assert int8(world)["digest"] != old["digest"]
-    assert int8(world)["gate"]["phase"] == "Pending"
+    assert coming(world)["digest"] != old["digest"]
+    assert coming(world)["gate"]["phase"] == "Pending"
     assert served(world) == old["digest"]
 
 

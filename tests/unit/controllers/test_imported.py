@@ -96,7 +96,8 @@ def test_another_place_is_another_base_that_takes_over_when_it_is_sealed() -> No
     world.apply(imported(path="v2")).settle()
     assert len(world.of_kind("PersistentVolumeClaim")) == 2
     assert world.status(SERVICE, "chat")["serving"]["digest"] == old["digest"]
-    assert world.status(MODEL, "own")["phase"] == "Importing"
+    assert world.status(MODEL, "own")["phase"] == "Updating"
+    assert world.condition(MODEL, "own", "Reconciling")[1] == "Importing"  # type: ignore[index]
     world.held = set()
     world.settle()
     new = world.status(MODEL, "own")["artifacts"][0]
