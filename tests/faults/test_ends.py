@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from deepseek_operator.api.names import MODEL, Condition, Reason
+from deepseek_operator.api.names import MODEL, Annotation, Condition, Reason
 from deepseek_operator.controllers.decision import Controller, Decision, Object, Observed, Ref, Settings
 from deepseek_operator.engine import errors
 
@@ -204,6 +204,35 @@ def test_a_quota_is_told_and_passes() -> None:
         world.admission = lambda _: None
         process = await rest(world, log, process)
         assert world.objects[PUBLISHED_REF]["status"]["phase"] == "Ready"
+        await assert_good_end(world, log, process)
+
+    virtual_time.run(run())
+
+
+def test_the_annotation_has_a_resource_looked_at_now() -> None:
+    """What is refused is tried again ever more rarely; whoever has mended the cause need not wait."""
+
+    async def run() -> None:
+        log, world = Log(), World()
+        Simulators(world)
+
+        def quota(ref: Ref) -> None:
+            if ref.kind == "PersistentVolumeClaim":
+                raise errors.ForbiddenError(403, "Forbidden", "exceeded quota: storage")
+
+        world.admission = quota
+        world.create(quickstart()[0])
+        process = Process(world, log, CONTROLLERS)
+        await process.start()
+        await asyncio.sleep(1000)
+        world.admission = lambda _: None
+        tried = len(log.writes)
+        await asyncio.sleep(20)
+        assert len(log.writes) == tried, "the backoff is long by now"
+        world.patch(MODEL_REF, {"metadata": {"annotations": {Annotation.RECONCILE: "now"}}})
+        await asyncio.sleep(1)
+        assert any(ref.kind == "PersistentVolumeClaim" for ref in world.objects)
+        process = await rest(world, log, process)
         await assert_good_end(world, log, process)
 
     virtual_time.run(run())

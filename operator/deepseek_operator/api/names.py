@@ -39,7 +39,7 @@ SELECTOR = f"{Label.MANAGED_BY}={MANAGED_BY}"
 class Annotation:
     """Annotations of children and, for RECONCILE, of resources."""
 
-    RECONCILE = f"{GROUP}/reconcile"  # change it to have a resource looked at now
+    RECONCILE = f"{GROUP}/reconcile"  # change it to have a resource looked at now: any change of a resource does
     APPLIED_HASH = f"{GROUP}/applied"  # of what was applied last: the planner's fast path
     TEMPLATE_HASH = f"{GROUP}/template"  # of a Job's pod template: a failed Job is tried again when it changed
     ATTEMPT = f"{GROUP}/attempt"

@@ -30,7 +30,9 @@ def troubled(obj: Object) -> bool:
             return bool(status.get("phase", "Pending") == "Pending")
         case "Job":
             ended = any(c["type"] in {"Complete", "Failed"} and c["status"] == "True" for c in _conditions(status))
-            return not (ended or spec.get("suspend") or status.get("active"))
+            # a quota or a policy may admit some of its pods and refuse the others
+            short = status.get("active", 0) + status.get("succeeded", 0) < spec.get("parallelism", 1)
+            return short and not (ended or spec.get("suspend"))
         case "Deployment":
             wanted = spec.get("replicas", 1)
             return bool(wanted and status.get("replicas", 0) < wanted)

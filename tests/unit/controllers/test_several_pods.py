@@ -4,6 +4,7 @@ import json
 
 from deepseek_operator.api.names import MODEL, TRAINING, Label
 from deepseek_operator.controllers.decision import Object, Ref
+from deepseek_operator.controllers.decision import Warning as WarningEvent
 from deepseek_runtime.wire.progress import Progress
 
 from tests.unit.controllers.builders import NAMESPACE, Builder, run, scratch
@@ -108,6 +109,20 @@ def test_one_pod_that_gets_no_node_is_what_all_of_them_wait_for() -> None:
     _, reason, message = world.condition(TRAINING, "pretrain", "StagesComplete") or ("", "", "")
     assert reason == "Unschedulable"
     assert "no node can run pod" in message
+
+
+def test_a_quota_that_admits_one_of_two_pods_is_told() -> None:
+    world, job = training()
+    refused = WarningEvent("FailedCreate", "exceeded quota: pods=1", "2026-01-01T00:01:00Z")
+    world.warnings[job["metadata"]["uid"]] = (refused,)
+    world.reconcile(RUN)
+    _, reason, message = world.condition(TRAINING, "pretrain", "StagesComplete") or ("", "", "")
+    assert reason == "Forbidden"
+    assert "exceeded quota: pods=1" in message
+    world.warnings.clear()
+    pod(world, job, 1)
+    world.reconcile(RUN)
+    assert world.condition(TRAINING, "pretrain", "StagesComplete")[1] == "Training"  # type: ignore[index]
 
 
 def test_figures_are_those_of_the_first_pod() -> None:

@@ -173,3 +173,19 @@ async def test_among_thousands_that_wait_a_new_trouble_is_asked_about_at_once(st
     await puller.tick(60.0)
     await puller.tick(63.0)
     assert "uid-new" in api.asked[-TROUBLE_AT_ONCE:]
+
+
+@pytest.mark.parametrize(
+    ("status", "asked"),
+    [
+        ({"active": 1}, True),
+        ({"active": 1, "failed": 1}, True),
+        ({"active": 2}, False),
+        ({"active": 1, "succeeded": 1}, False),
+        ({"conditions": [{"type": "Complete", "status": "True"}], "succeeded": 2}, False),
+    ],
+    ids=["short", "short after a failure", "whole", "one done", "complete"],
+)
+def test_a_job_of_two_pods_is_in_trouble_while_one_is_missing(store: Store, status: Object, asked: bool) -> None:
+    store.put(child(resource(), spec={"parallelism": 2}, status=status))
+    assert (Ref("Job", "team", "work") in store.troubled) is asked
