@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 LOCAL := $(PYTHON) -m local
 export PYTHONPATH := operator:runtime:.
 
-.PHONY: help demo test clean setup check generate lock images up down test-unit test-integration test-faults test-e2e bench
+.PHONY: help demo test clean setup check generate lock images up down test-unit test-integration test-faults faults test-e2e bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ test-integration: setup ## against the real kube-apiserver and etcd, a real S3 s
 
 test-faults: setup ## crashes, lost answers and stale views, seeded
 	$(BIN)/pytest tests/faults
+
+faults: setup ## the long form: every point of every journey, and more seeds; SEED=7 RUNS=20, a failing test's id names its seed
+	$(BIN)/pytest tests/faults --faults-seed=$(or $(SEED),0) --faults-runs=$(or $(RUNS),20)
 
 test-e2e: setup ## the journeys of the README on the local cluster with real pods
 	$(BIN)/pytest tests/e2e

@@ -1,7 +1,8 @@
 """An operator process's connection to the world, on which any write can be made to go wrong."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from typing import Any
 
@@ -11,9 +12,12 @@ from deepseek_operator.engine import errors
 from deepseek_operator.engine.kinds import Kind
 
 from tests.faults.merge import copied
-from tests.faults.world import World
+from tests.faults.world import BESIDE, World
 
+NAMESPACE = "system"
+"""The operator's own."""
 LATENCY = 0.002
+RETRY_AFTER = 3.0
 
 
 class Killed(BaseException):
@@ -34,17 +38,57 @@ class Fault(Enum):
 
 
 class Log:
-    """All writes of all processes of one run but events, and the faults that are to happen, by number of the write."""
+    """All reads and writes of all processes of one run but events and leases, and the faults that are to happen.
 
-    def __init__(self, faults: dict[int, Fault] | None = None) -> None:
+    Faults are set by the number of the write or the read.
+    """
+
+    def __init__(self, faults: dict[int, Fault] | None = None, failing_reads: Collection[int] = ()) -> None:
         self.writes: list[tuple[str, Ref]] = []
+        self.times: list[float] = []
+        """When each write was tried."""
+        self.reads: list[str] = []
         self.faults = dict(faults or {})
+        self.failing_reads = set(failing_reads)
+        self.interrupts: dict[tuple[int, str], Callable[[], None]] = {}
+        """What happens `before` or `after` a write of this number, while the process waits for its answer."""
 
-    def next(self, verb: str, ref: Ref) -> Fault | None:
-        if ref.kind == "Event":
-            return None
+    def write(self, verb: str, ref: Ref) -> Fault | None:
+        """A write that is about to happen, and what goes wrong with it."""
         self.writes.append((verb, ref))
+        self.times.append(asyncio.get_running_loop().time())
         return self.faults.pop(len(self.writes) - 1, None)
+
+    def read(self, what: str) -> None:
+        """A read; raises where it is to fail."""
+        self.reads.append(what)
+        if len(self.reads) - 1 in self.failing_reads:
+            self.failing_reads.remove(len(self.reads) - 1)
+            raise errors.from_status(500, {"reason": "InternalError", "message": "injected"}, None)
+
+
+class RandomLog(Log):
+    """Every write and every read may go wrong, in any way, until `end`; the seed says which do."""
+
+    def __init__(self, seed: int, share: float, end: float) -> None:
+        super().__init__()
+        self._random = random.Random(seed)
+        self._share = share
+        self._end = end
+
+    def write(self, verb: str, ref: Ref) -> Fault | None:
+        super().write(verb, ref)
+        return self._random.choice(list(Fault)) if self._unlucky() else None
+
+    def read(self, what: str) -> None:
+        super().read(what)
+        if self._unlucky():
+            raise errors.from_status(
+                self._random.choice((429, 500, 503)), {"reason": "Injected", "message": "injected"}, 1.0
+            )
+
+    def _unlucky(self) -> bool:
+        return asyncio.get_running_loop().time() < self._end and self._random.random() < self._share
 
 
 class WorldApi:
@@ -57,7 +101,9 @@ class WorldApi:
         self.killed = asyncio.Event()
 
     async def get(self, ref: Ref) -> Object:
-        await self._answer()
+        await self._read(f"get {ref}", ref.kind)
+        if ref.kind == "Secret" and ref.namespace != NAMESPACE:
+            raise errors.ForbiddenError(403, "Forbidden", f"{ref}: the chart grants nothing on tenants' Secrets")
         return copied(self._world.get(ref))
 
     async def create(self, obj: Object) -> Object:
@@ -80,7 +126,7 @@ class WorldApi:
         await self._write("delete", ref, delete)
 
     async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
-        await self._answer()
+        await self._read(f"list {kind.name}", kind.name)
         return [
             {"metadata": copied(obj["metadata"])}
             for ref, obj in self._world.objects.items()
@@ -88,7 +134,7 @@ class WorldApi:
         ]
 
     async def warnings(self, namespace: str, uid: str) -> Sequence[Object]:
-        await self._answer()
+        await self._read(f"warnings {uid}", "Event")
         return []
 
     def kill(self) -> None:
@@ -104,15 +150,26 @@ class WorldApi:
         if self.killed.is_set():
             raise Killed
 
+    async def _read(self, what: str, kind: str) -> None:
+        await self._answer()
+        if kind != "Lease":
+            self._log.read(what)
+
     async def _write(self, verb: str, ref: Ref, do: Callable[[], Object]) -> Object:
         await self._answer()
-        match fault := self._log.next(verb, ref):
+        if ref.kind in BESIDE:
+            return copied(do())
+        fault = self._log.write(verb, ref)
+        number = len(self._log.writes) - 1
+        await self._interrupted(number, "before")
+        match fault:
             case Fault.KILL_BEFORE:
                 self.kill()
                 raise Killed
             case Fault.CONFLICT | Fault.INVALID | Fault.TOO_MANY | Fault.INTERNAL:
-                raise errors.from_status(int(fault.value), {"reason": fault.name, "message": "injected"}, 3.0)
+                raise errors.from_status(int(fault.value), {"reason": fault.name, "message": "injected"}, RETRY_AFTER)
         answer = copied(do())
+        await self._interrupted(number, "after")
         match fault:
             case Fault.KILL_LOST:
                 self.kill()
@@ -122,6 +179,13 @@ class WorldApi:
             case Fault.KILL_AFTER:
                 self._doomed = True
         return answer
+
+    async def _interrupted(self, number: int, moment: str) -> None:
+        if (happen := self._log.interrupts.pop((number, moment), None)) is not None:
+            happen()
+            await asyncio.sleep(0)  # where the process was frozen, this takes until it thaws
+            if self.killed.is_set():
+                raise Killed
 
 
 def selected(kind: Kind, obj: Object) -> bool:

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import contextvars
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from deepseek_operator.api.names import FIELD_MANAGER
 from deepseek_operator.controllers.decision import Controller, Object, Ref, Settings
 from deepseek_operator.engine.kinds import KINDS, WATCHED
+from deepseek_operator.engine.lease import Lease, LeaseLostError
 from deepseek_operator.engine.metrics import Metrics
 from deepseek_operator.engine.pullers import WarningsPuller
 from deepseek_operator.engine.queue import WorkQueue
@@ -15,13 +18,13 @@ from deepseek_operator.engine.reconcile import Reconciler
 from deepseek_operator.engine.store import Store
 from deepseek_operator.engine.sweep import Sweep
 
-from tests.faults.connection import Killed, Log, WorldApi, selected
-from tests.faults.virtual_time import now
+from tests.faults import secrets
+from tests.faults.connection import NAMESPACE, Killed, Log, WorldApi, selected
+from tests.faults.virtual_time import PROCESS, now
 from tests.faults.world import World
 
-NAMESPACE = "system"
 SETTINGS = Settings(
-    namespace=NAMESPACE, runtime_image="runtime:test", gateway_url="http://gateway.test", master_key=bytes(32)
+    namespace=NAMESPACE, runtime_image="runtime:test", gateway_url="http://gateway.test", master_key=secrets.MASTER_KEY
 )
 WORKERS = 4
 _WATCHED = frozenset(kind.name for kind in WATCHED)
@@ -29,21 +32,31 @@ _WATCHED = frozenset(kind.name for kind in WATCHED)
 
 @dataclass(frozen=True)
 class WatchFaults:
-    """How the watches of a process misbehave; events of one object stay in order."""
+    """How the watches of a process misbehave; events of one object stay in order, unless `reordered`."""
 
     seed: int = 0
     lost: float = 0.0
     repeated: float = 0.0
     longest_delay: float = 0.001
+    reordered: bool = False
 
 
 class Process:
     """From start to kill."""
 
     def __init__(
-        self, world: World, log: Log, controllers: Mapping[str, Controller], faults: WatchFaults | None = None
+        self,
+        world: World,
+        log: Log,
+        controllers: Mapping[str, Controller],
+        faults: WatchFaults | None = None,
+        name: str = "",
     ) -> None:
+        """`name`: where several processes share the world; it is what `VirtualLoop.freeze` takes."""
         self._world = world
+        self._context = contextvars.copy_context()
+        self._context.run(PROCESS.set, name)
+        self._deaf: frozenset[str] = frozenset()
         self._faults = faults or WatchFaults()
         self._random = random.Random(self._faults.seed)
         self._due: dict[Ref, float] = {}
@@ -53,6 +66,7 @@ class Process:
         self.store = Store(controllers, NAMESPACE, self.queue.add)
         self.reconciler = Reconciler(self.api, self.store, self.queue, controllers, SETTINGS, self.metrics, now)
         self._sweep = Sweep(self.api, self.store, self.queue.add, NAMESPACE)
+        self.lease = Lease(self.api, NAMESPACE, FIELD_MANAGER, name, now)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -66,6 +80,30 @@ class Process:
             puller = WarningsPuller(self.api, self.store)
             for coroutine in (*running, self.reconciler.recorder.run(), self._sweep.run(), puller.run()):
                 self._tasks.append(asyncio.create_task(coroutine))
+
+    def lead(self) -> asyncio.Task[None]:
+        """Wait for the lease, work, and end when it is lost."""
+        return asyncio.get_running_loop().create_task(self._lead(), context=self._context)
+
+    async def _lead(self) -> None:
+        await self.lease.acquire()
+        await self.start()
+        try:
+            await self.lease.renew()
+        except LeaseLostError:
+            await self.end()
+        except Killed:
+            return
+
+    @contextlib.contextmanager
+    def gap(self, *kinds: str) -> Iterator[None]:
+        """What happens to these kinds meanwhile is lost: the watch ends with 410 Gone, and starts with a new list."""
+        self._deaf = frozenset(kinds)
+        yield
+        self._deaf = frozenset()
+        for ref, obj in list(self._world.objects.items()):
+            if ref.kind in kinds:
+                self._deliver("ADDED", obj)
 
     async def end(self) -> None:
         """kill -9, and what is left of it in this test's own process."""
@@ -84,13 +122,14 @@ class Process:
         return sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
     def _on_event(self, event: str, obj: Object) -> None:
-        if self._random.random() < self._faults.lost:
+        if obj["kind"] in self._deaf or self._random.random() < self._faults.lost:
             return
         for _ in range(2 if self._random.random() < self._faults.repeated else 1):
             loop, ref = asyncio.get_running_loop(), Ref.of(obj)
-            due = max(self._due.get(ref, 0.0), loop.time() + self._random.uniform(0.0, self._faults.longest_delay))
-            self._due[ref] = due
-            loop.call_at(due, self._deliver, event, obj)
+            due = loop.time() + self._random.uniform(0.0, self._faults.longest_delay)
+            if not self._faults.reordered:
+                due = self._due[ref] = max(self._due.get(ref, 0.0), due)
+            loop.call_at(due, self._deliver, event, obj, context=self._context)
 
     def _deliver(self, event: str, obj: Object) -> None:
         kind = KINDS.get(obj["kind"])
@@ -113,14 +152,14 @@ async def settle(
     """Let time pass, with a new process for every one that dies, until nothing changes any more; the process then."""
     quiet = 0
     for _ in range(200):
-        before = (world.version, len(log.writes))
+        before = (world.changes, len(log.writes))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.api.killed.wait(), timeout=step)
         if process.api.killed.is_set():
             await process.end()
             process = Process(world, log, controllers, faults)
             await process.start()
-        quiet = quiet + 1 if (world.version, len(log.writes)) == before else 0
+        quiet = quiet + 1 if (world.changes, len(log.writes)) == before else 0
         if quiet == 3:
             return process
     raise AssertionError(f"never at rest; the last writes: {log.writes[-10:]}")

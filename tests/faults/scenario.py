@@ -22,7 +22,9 @@ PUBLISHED_REF = Ref(MODEL, TENANT, "handbook")
 SERVICE_REF = Ref(SERVICE, TENANT, "chat")
 CONTROLLERS: Mapping[str, Controller] = controllers()
 
-_TEXT = [{"configMap": {"name": "text"}}]
+TEXT = [{"configMap": {"name": "text"}}]
+INT8 = {"name": "int8", "quantization": {"scheme": "int8"}}
+GATED = {**INT8, "gate": {"maxPerplexityIncrease": 0.02}}
 _SHARED = {"accessModes": ["ReadWriteMany"]}
 _SPECS: dict[str, type[ApiModel]] = {MODEL: DeepSeekModelSpec, TRAINING: TrainingRunSpec, SERVICE: InferenceServiceSpec}
 
@@ -34,37 +36,43 @@ def resource(ref: Ref, spec: Object) -> Object:
     return {"apiVersion": API_VERSION, "kind": ref.kind, "metadata": meta, "spec": full}
 
 
+CONFIG = {
+    "hidden_size": 192,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "intermediate_size": 512,
+    "moe_intermediate_size": 128,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    "q_lora_rank": 96,
+    "kv_lora_rank": 64,
+    "qk_nope_head_dim": 32,
+    "qk_rope_head_dim": 16,
+    "v_head_dim": 32,
+    "max_position_embeddings": 1024,
+}
+SCRATCH = {"architecture": "DeepSeekV3", "config": CONFIG, "tokenizer": {"text": TEXT}}
+
+
+def stage(name: str = "base", kind: str = "pretrain") -> Object:
+    """A stage of a run."""
+    return {"name": name, "type": kind, "data": TEXT, "until": {"steps": 100}}
+
+
 def quickstart() -> list[Object]:
     """All that the user applies."""
-    config = {
-        "hidden_size": 192,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-        "intermediate_size": 512,
-        "moe_intermediate_size": 128,
-        "n_routed_experts": 8,
-        "num_experts_per_tok": 2,
-        "n_shared_experts": 1,
-        "n_group": 1,
-        "topk_group": 1,
-        "first_k_dense_replace": 1,
-        "q_lora_rank": 96,
-        "kv_lora_rank": 64,
-        "qk_nope_head_dim": 32,
-        "qk_rope_head_dim": 16,
-        "v_head_dim": 32,
-        "max_position_embeddings": 1024,
-    }
-    scratch = {"architecture": "DeepSeekV3", "config": config, "tokenizer": {"text": _TEXT}}
-    stage = {"name": "base", "type": "pretrain", "data": _TEXT, "until": {"steps": 100}}
     return [
-        resource(MODEL_REF, {"source": {"scratch": scratch}, "storage": _SHARED}),
+        resource(MODEL_REF, {"source": {"scratch": SCRATCH}, "storage": _SHARED}),
         resource(
             RUN_REF,
             {
                 "base": {"model": MODEL_REF.name},
-                "stages": [stage],
+                "stages": [stage()],
                 "compute": {"nodes": 2},
                 "checkpoint": {"storage": _SHARED},
                 "publish": {"model": PUBLISHED_REF.name},
@@ -74,23 +82,27 @@ def quickstart() -> list[Object]:
             PUBLISHED_REF,
             {
                 "source": {"trainingRun": {"name": RUN_REF.name}},
-                "variants": [
-                    {"name": "int8", "quantization": {"scheme": "int8"}, "gate": {"maxPerplexityIncrease": 0.02}}
-                ],
-                "evaluation": {"text": _TEXT},
+                "variants": [GATED],
+                "evaluation": {"text": TEXT},
             },
         ),
         resource(SERVICE_REF, {"model": {"name": PUBLISHED_REF.name, "variant": "int8"}}),
     ]
 
 
-async def started(log: Log, faults: WatchFaults | None = None) -> tuple[World, Process]:
-    """A world with the quickstart's resources, and an operator in it that has just started."""
+def arranged() -> World:
+    """A world with the quickstart's resources, and no operator yet."""
     world = World()
     Simulators(world)
     world.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TENANT}})
     for obj in quickstart():
         world.create(obj)
+    return world
+
+
+async def started(log: Log, faults: WatchFaults | None = None) -> tuple[World, Process]:
+    """A world with the quickstart's resources, and an operator in it that has just started."""
+    world = arranged()
     process = Process(world, log, CONTROLLERS, faults)
     await process.start()
     return world, process

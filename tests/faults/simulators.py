@@ -1,9 +1,11 @@
 """What other controllers and the kubelet do: claims are bound, Jobs and Deployments get pods, pods leave results."""
 
 import asyncio
+import contextvars
 import json
 from collections.abc import Callable
 
+from deepseek_operator.api.names import Label
 from deepseek_operator.controllers.decision import Object, Ref
 from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.job import JOB, Job, PublishJob
@@ -23,6 +25,7 @@ from tests.faults.merge import copied
 from tests.faults.virtual_time import now
 from tests.faults.world import World
 
+PERPLEXITY = 12.5
 BINDING, SCHEDULING, RUNNING, WORKING = 0.1, 0.3, 0.7, 3.0
 
 
@@ -34,6 +37,11 @@ class Simulators:
         self._pods = 0
         self._sealed: set[tuple[str, str]] = set()
         """The volumes by UID, each with the identity of a work whose result lies on it."""
+        self._context = contextvars.copy_context()
+        self.held: set[str] = set()
+        """Kinds of work whose pods go on until `release`."""
+        self.perplexities: dict[str, float] = {}
+        """What is measured of the parts of models, where it is not the usual."""
         world.listeners.append(self._react)
 
     def _react(self, event: str, obj: Object) -> None:
@@ -42,7 +50,7 @@ class Simulators:
         match obj["kind"]:
             case "PersistentVolumeClaim" if event == "ADDED":
                 self._later(BINDING, obj, lambda found: self._status(found, {"phase": "Bound"}))
-            case "Job" if event == "ADDED":
+            case "Job":
                 self._later(SCHEDULING, obj, self._start_job)
             case "Deployment":
                 self._later(SCHEDULING, obj, self._roll_out)
@@ -56,49 +64,67 @@ class Simulators:
             if found is not None and found["metadata"]["uid"] == uid:
                 do(copied(found))
 
-        asyncio.get_running_loop().call_later(delay, act)
+        asyncio.get_running_loop().call_later(delay, act, context=self._context)
 
     def _status(self, obj: Object, status: Object) -> None:
         self._world.set_status(Ref.of(obj), {**obj.get("status", {}), **status})
 
-    def _start_job(self, job: Object) -> None:
-        if job["spec"].get("suspend"):
-            self._later(SCHEDULING, job, self._start_job)
-            return
-        pod = self._pod(job, {"batch.kubernetes.io/job-name": job["metadata"]["name"]})
-        self._status(job, {"active": 1, "startTime": _stamp()})
-        self._later(RUNNING, pod, lambda found: self._run(found, job))
+    def release(self) -> None:
+        """What was held goes on to its end."""
+        self.held.clear()
+        for ref, obj in list(self._world.objects.items()):
+            if ref.kind == "Pod" and obj["metadata"]["ownerReferences"][0]["kind"] == "Job":
+                self._later(WORKING, obj, self._finish)
 
-    def _run(self, pod: Object, job: Object | None = None) -> None:
+    def _start_job(self, job: Object) -> None:
+        """A pod where one should be and is not, none where none should be."""
+        status, pods = job.get("status", {}), self._pods_of(job)
+        if status.get("conditions"):
+            return
+        if job["spec"].get("suspend"):
+            for pod in pods:
+                self._world.delete(Ref.of(pod))
+            if status:
+                self._status(job, {"active": 0})
+        elif not pods:
+            pod = self._pod(job, {"batch.kubernetes.io/job-name": job["metadata"]["name"]})
+            self._status(job, {"active": 1, "startTime": _stamp()})
+            self._later(RUNNING, pod, self._run)
+
+    def _run(self, pod: Object) -> None:
+        if _owner_of(pod) not in self._world.objects:
+            return
         claims = [volume.get("persistentVolumeClaim", {}).get("claimName") for volume in pod["spec"]["volumes"]]
         namespace = pod["metadata"]["namespace"]
         if any(Ref("PersistentVolumeClaim", namespace, claim) not in self._world.objects for claim in claims if claim):
-            self._later(RUNNING, pod, lambda found: self._run(found, job))
+            self._later(RUNNING, pod, self._run)
             return
         container = pod["spec"]["containers"][0]["name"]
         state = {"name": container, "ready": True, "restartCount": 0, "state": {"running": {"startedAt": _stamp()}}}
         ready = {"type": "Ready", "status": "True"}
         status = {"phase": "Running", "podIP": "192.0.2.1", "conditions": [ready], "containerStatuses": [state]}
         self._status(pod, status)
-        owner = pod["metadata"]["ownerReferences"][0]
-        if job is not None:
-            self._later(WORKING, pod, lambda found: self._finish(job, found))
-        else:
-            self._count(self._world.objects[Ref("Deployment", pod["metadata"]["namespace"], owner["name"])])
+        if _owner_of(pod).kind == "Deployment":
+            self._count(self._world.objects[_owner_of(pod)])
+        elif pod["metadata"]["labels"][Label.WORK] not in self.held:
+            self._later(WORKING, pod, self._finish)
 
-    def _finish(self, job: Object, pod: Object) -> None:
+    def _finish(self, pod: Object) -> None:
         container = pod["spec"]["containers"][0]
         environment = {item["name"]: item["value"] for item in container["env"]}
-        made = result(JOB.validate_json(environment[JOB_ENVIRONMENT]))
+        perplexity = self.perplexities.get(pod["metadata"]["labels"][Label.SUBJECT], PERPLEXITY)
+        made = result(JOB.validate_json(environment[JOB_ENVIRONMENT]), perplexity)
         written = next(m for m in container["volumeMounts"] if not m.get("readOnly") and m["mountPath"] == OUTPUT)
         claim = next(v["persistentVolumeClaim"] for v in pod["spec"]["volumes"] if v["name"] == written["name"])
-        volume = self._world.get(Ref("PersistentVolumeClaim", pod["metadata"]["namespace"], claim["claimName"]))
+        volume = self._world.objects.get(Ref("PersistentVolumeClaim", pod["metadata"]["namespace"], claim["claimName"]))
+        if volume is None or _owner_of(pod) not in self._world.objects:
+            return
         seal = (volume["metadata"]["uid"], made.identity)
         reads = any(mount["mountPath"] == INPUT for mount in container["volumeMounts"])
-        if made.kind == "publish" and not reads and seal not in self._sealed:
-            made = JobResult(kind="publish", identity=made.identity, outcome="failed", reason="TrainingRunNotFound")
-        self._sealed.add(seal)
-        done = made.outcome == "succeeded"
+        if made.kind in {"publish", "import"} and not reads and seal not in self._sealed:
+            made = JobResult(kind=made.kind, identity=made.identity, outcome="failed", reason="TrainingRunNotFound")
+        if done := made.outcome == "succeeded":
+            self._sealed.add(seal)
         ended = {"exitCode": 0 if done else 65, "message": encode(made), "finishedAt": _stamp()}
         state = {"name": container["name"], "ready": False, "restartCount": 0, "state": {"terminated": ended}}
         self._status(pod, {"phase": "Succeeded" if done else "Failed", "containerStatuses": [state]})
@@ -107,7 +133,7 @@ class Simulators:
             condition = {"type": "Complete" if done else "Failed", "status": "True", "lastTransitionTime": _stamp()}
             self._status(found, {"active": 0, "conditions": [condition], "completionTime": _stamp()})
 
-        self._later(0.05, job, complete)
+        self._later(0.05, self._world.get(_owner_of(pod)), complete)
 
     def _roll_out(self, deployment: Object) -> None:
         template = digest(deployment["spec"]["template"])[:8]
@@ -163,7 +189,12 @@ class Simulators:
         )
 
 
-def result(job: Job) -> JobResult:
+def _owner_of(pod: Object) -> Ref:
+    owner = pod["metadata"]["ownerReferences"][0]
+    return Ref(owner["kind"], pod["metadata"]["namespace"], owner["name"])
+
+
+def result(job: Job, perplexity: float = PERPLEXITY) -> JobResult:
     """What a Job's program would say: the same for the same identity."""
     done = json.loads(job.to_json())
     architecture = Architecture(
@@ -188,7 +219,7 @@ def result(job: Job) -> JobResult:
         )
         if job.kind == "quantize"
         else None,
-        scores=Scores(perplexity=12.5, bits_per_byte=1.5, tokens=100, bytes=300, seconds=1.0)
+        scores=Scores(perplexity=perplexity, bits_per_byte=1.5, tokens=100, bytes=300, seconds=1.0)
         if job.kind == "evaluate"
         else None,
         fetched=Fetched(commit="c" * 40, files=5, bytes=12_000_000) if job.kind == "fetch" else None,

@@ -7,8 +7,7 @@ from deepseek_operator.controllers.decision import Ref
 from deepseek_operator.engine.kinds import KINDS
 
 from tests.faults import virtual_time
-from tests.faults.connection import Log
-from tests.faults.process import NAMESPACE
+from tests.faults.connection import NAMESPACE, Log
 from tests.faults.scenario import MODEL_REF, PUBLISHED_REF, RUN_REF, SERVICE_REF, life, rest
 
 _VERBS = {"create": ("create",), "apply": ("patch", "create"), "apply status": ("patch",), "patch": ("patch",)}

@@ -1,41 +1,43 @@
 """Watches that lose, repeat and delay events: later, but the same end."""
 
 import asyncio
-from typing import Any
+import dataclasses
 
 import pytest
+from deepseek_operator.api.names import PLURALS, Label
 from deepseek_operator.controllers.decision import Ref
 from deepseek_operator.engine.sweep import PERIOD
 
 from tests.faults import virtual_time
 from tests.faults.conftest import Reference
 from tests.faults.connection import Log
-from tests.faults.oracles import assert_good_end
+from tests.faults.oracles import assert_good_end, without_jobs
 from tests.faults.process import WatchFaults
-from tests.faults.scenario import MODEL_REF, life, rest
-
-SEEDS = range(4)
+from tests.faults.scenario import MODEL_REF, RUN_REF, life, rest
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     "faults",
-    [WatchFaults(repeated=0.5), WatchFaults(longest_delay=8.0), WatchFaults(repeated=0.3, longest_delay=3.0)],
-    ids=["repeated", "delayed", "both"],
+    [
+        WatchFaults(repeated=0.5),
+        WatchFaults(longest_delay=8.0),
+        WatchFaults(repeated=0.3, longest_delay=3.0),
+        WatchFaults(repeated=0.3, longest_delay=3.0, reordered=True),
+    ],
+    ids=["repeated", "delayed", "both", "reordered"],
 )
 def test_the_end_is_the_same(reference: Reference, faults: WatchFaults, seed: int) -> None:
     async def run() -> None:
         log = Log()
-        seeded = WatchFaults(seed, faults.lost, faults.repeated, faults.longest_delay)
+        seeded = dataclasses.replace(faults, seed=seed)
         world, process = await life(log, seeded, step=PERIOD + 60)
         await assert_good_end(world, log, process)
         assert world.snapshot() == reference.end
         assert world.created == reference.created
 
-    virtual_time.run(run())
+    virtual_time.run(run(), seed)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("lost", [0.1, 0.3])
 def test_lost_events_cost_time_and_at_most_a_job_that_finds_its_sealed_result(
     reference: Reference, lost: float, seed: int
@@ -44,33 +46,49 @@ def test_lost_events_cost_time_and_at_most_a_job_that_finds_its_sealed_result(
         log = Log()
         world, process = await life(log, WatchFaults(seed, lost, 0.2, 1.0), step=PERIOD + 60)
         await assert_good_end(world, log, process)
-        assert _without_jobs(world.snapshot()) == _without_jobs(reference.end)
+        assert without_jobs(world.snapshot()) == without_jobs(reference.end)
         made = {ref: count for ref, count in world.created.items() if ref.kind != "Job"}
         assert made == {ref: count for ref, count in reference.created.items() if ref.kind != "Job"}
         assert set(world.created.values()) == {1}
 
-    virtual_time.run(run())
+    virtual_time.run(run(), seed)
 
 
-def _without_jobs(state: dict[str, Any]) -> dict[str, Any]:
-    return {name: obj for name, obj in state.items() if not name.startswith("Job/")}
-
-
-def test_a_deletion_in_the_gap_of_a_watch_is_found_by_the_sweep() -> None:
+@pytest.mark.parametrize(
+    "kind", [*PLURALS, "Job", "PersistentVolumeClaim", "Pod", "Deployment", "Service", "NetworkPolicy", "ConfigMap"]
+)
+def test_a_deletion_in_the_gap_of_a_watch_is_found_by_the_sweep(kind: str) -> None:
     async def run() -> None:
         log = Log()
         world, process = await life(log)
-        unheard = world.listeners
-        world.listeners = []
-        ghosts = [ref for ref in world.objects if ref.kind == "Job"]
-        for ref in ghosts:
-            world.delete(ref)
-        world.listeners = unheard
-        assert all(process.store.get(ref) is not None for ref in ghosts)
+        ghosts = {ref: obj["metadata"]["uid"] for ref, obj in world.objects.items() if ref.kind == kind}
+        with process.gap(kind):
+            for ref in ghosts:
+                world.patch(ref, {"metadata": {"finalizers": None}})
+                world.delete(ref)
+        assert ghosts.items() <= process.store.uids(kind).items()
+        writes = len(log.writes)
         await asyncio.sleep(PERIOD + 60)
-        assert [ref for ref in ghosts if process.store.get(ref) is not None] == []
         process = await rest(world, log, process)
-        assert not any(ref.kind == "Job" for ref in world.objects), "what is sealed is not computed again"
+        assert len(log.writes) - writes < 40, "nothing is made for long for what is gone"
+        assert ghosts.items().isdisjoint(process.store.uids(kind).items())
+        assert process.store.uids(kind) == {
+            ref: obj["metadata"]["uid"] for ref, obj in world.objects.items() if ref.kind == kind
+        }
+        if kind == "Job":
+            assert not any(ref.kind == "Job" for ref in world.objects), "what is sealed is not computed again"
+        elif kind in PLURALS:
+            gone = {ref.name for ref in ghosts}
+            left = [
+                ref
+                for ref, obj in world.objects.items()
+                if (labels := obj["metadata"].get("labels", {})).get(Label.OWNER_KIND) == kind
+                and labels[Label.OWNER_NAME] in gone
+            ]
+            assert left == [], "what the resource had goes with it, in the operator's namespace as well"
+        elif kind not in {"Pod", "PersistentVolumeClaim"}:
+            needed = [ref for ref in ghosts if ref.name != f"{RUN_REF.name}-run"]  # of a run that is complete
+            assert [ref for ref in needed if ref not in world.objects] == [], "it is made again"
         await assert_good_end(world, log, process)
 
     virtual_time.run(run())

@@ -1,6 +1,7 @@
 """An API server in memory: versions, watches, server-side apply, preconditions, finalizers and garbage collection."""
 
 import asyncio
+import contextvars
 import json
 import re
 from collections import Counter
@@ -10,8 +11,9 @@ from typing import Any
 from deepseek_operator.api.names import FIELD_MANAGER, PLURALS
 from deepseek_operator.controllers.decision import Object, Ref
 from deepseek_operator.engine import errors
+from deepseek_runtime.wire.base import digest
 
-from tests.faults import merge
+from tests.faults import merge, secrets
 from tests.faults.merge import copied
 from tests.faults.virtual_time import now
 
@@ -20,6 +22,9 @@ Notify = Callable[[str, Object], None]
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 _GC_DELAY = 0.1
+_FOREGROUND = "foregroundDeletion"
+BESIDE = frozenset({"Event", "Lease"})
+"""Kinds that are no part of what the operator brings about."""
 
 
 class World:
@@ -28,6 +33,10 @@ class World:
     def __init__(self) -> None:
         self.objects: dict[Ref, Object] = {}
         self.version = 1
+        self.changes = 0
+        """Of everything but events and leases."""
+        self.leaks: list[str] = []
+        """Where a Secret's value was seen outside of Secrets."""
         self.created: Counter[Ref] = Counter()
         """How often an operator has created each object."""
         self.names: dict[str, str] = {}
@@ -36,7 +45,9 @@ class World:
         self.admission: Callable[[Ref], None] = lambda _: None
         """Raises where the creation of an object shall be refused."""
         self._applied: dict[tuple[Ref, str], Object] = {}
-        self._serial = 0
+        self._made: Counter[Ref] = Counter()
+        self._uids: set[str] = set()
+        self._context = contextvars.copy_context()
 
     def get(self, ref: Ref) -> Object:
         if ref not in self.objects:
@@ -48,14 +59,16 @@ class World:
         self.admission(ref)
         if ref in self.objects:
             raise errors.ConflictError(409, "AlreadyExists", f"{ref} already exists")
-        self._serial += 1
-        uid = f"uid-{self._serial:08d}-x"
+        self._made[ref] += 1
+        # the same in every run, whatever was made before it: keys are derived from it
+        uid = f"uid-{digest(str(ref))[:12]}-{self._made[ref]}-x"
         self.names[uid] = str(ref)
+        self._uids.add(uid)
         new = copied(obj)
         new["metadata"] |= {"uid": uid, "creationTimestamp": _stamp(), "generation": 1, "resourceVersion": "0"}
         if ref.kind in PLURALS:
             new["status"] = {"observedGeneration": -1}
-        if manager == FIELD_MANAGER and ref.kind != "Event":
+        if manager == FIELD_MANAGER and ref.kind not in BESIDE:
             self.created[ref] += 1
         return self._store(ref, new, "ADDED")
 
@@ -104,15 +117,27 @@ class World:
         elif "deletionTimestamp" not in live["metadata"]:
             self._store(ref, {**live, "metadata": {**live["metadata"], "deletionTimestamp": _stamp()}}, "MODIFIED")
 
+    def delete_in_foreground(self, ref: Ref) -> None:
+        """The object goes after all that it owns."""
+        live = self.get(ref)
+        if "deletionTimestamp" not in live["metadata"]:
+            finalizers = [*live["metadata"].get("finalizers", ()), _FOREGROUND]
+            self._store(ref, {**live, "metadata": {**live["metadata"], "finalizers": finalizers}}, "MODIFIED")
+            self.delete(ref)
+        self._after_gc(self._collect_foreground, ref, live["metadata"]["uid"])
+
     def snapshot(self) -> dict[str, Any]:
         """Everything but pods and events, without what differs between two runs: UIDs, versions and times."""
         state = {}
         for ref, obj in sorted(self.objects.items(), key=lambda item: str(item[0])):
-            if ref.kind in {"Event", "Pod"}:
+            if ref.kind in BESIDE or ref.kind == "Pod":
                 continue
             dropped = {"resourceVersion", "generation", "creationTimestamp"}
             meta = {key: value for key, value in obj["metadata"].items() if key not in dropped}
-            state[self._plain(str(ref))] = json.loads(self._plain(json.dumps({**obj, "metadata": meta})))
+            plain = {**obj, "metadata": meta}
+            if ref.kind not in PLURALS and "status" in obj:
+                plain["status"] = {key: value for key, value in obj["status"].items() if key != "observedGeneration"}
+            state[self._plain(str(ref))] = json.loads(self._plain(json.dumps(plain)))
         return state
 
     def _plain(self, text: str) -> str:
@@ -129,34 +154,67 @@ class World:
             raise errors.InvalidError(422, "Invalid", f"{ref}: spec.ports.name: Duplicate value")
         if old is not None and new == old:
             return old
-        self.version += 1
+        self._count(ref)
         meta = {**new["metadata"], "resourceVersion": str(self.version)}
         if old is not None and new.get("spec") != old.get("spec"):
             meta["generation"] = old["metadata"]["generation"] + 1
         if "deletionTimestamp" in meta and not meta.get("finalizers"):
             self._remove(ref)
             return {**new, "metadata": meta}
-        self.objects[ref] = stored = {**copied(new), "metadata": copied(meta)}
+        text = json.dumps({**new, "metadata": meta})
+        if ref.kind != "Secret":
+            self.leaks += [f"{ref}: {text}" for mark in secrets.MARKS if mark in text]
+        self.objects[ref] = stored = json.loads(text)
         self._tell(event, stored)
+        for owner in meta.get("ownerReferences", ()) if event == "ADDED" else ():
+            if owner["uid"] not in self._uids:
+                self._after_gc(self._collect, owner["uid"])
         return stored
 
     def _remove(self, ref: Ref) -> None:
         old = self.objects.pop(ref)
+        self._uids.discard(old["metadata"]["uid"])
         for key in [key for key in self._applied if key[0] == ref]:
             del self._applied[key]
-        self.version += 1
+        self._count(ref)
         self._tell("DELETED", {**old, "metadata": {**old["metadata"], "resourceVersion": str(self.version)}})
-        asyncio.get_running_loop().call_later(_GC_DELAY, self._collect, old["metadata"]["uid"])
+        self._after_gc(self._collect, old["metadata"]["uid"])
+
+    def _count(self, ref: Ref) -> None:
+        self.version += 1
+        self.changes += ref.kind not in BESIDE
+
+    def _after_gc(self, do: Callable[..., None], *args: Any) -> None:
+        asyncio.get_running_loop().call_later(_GC_DELAY, do, *args, context=self._context)
 
     def _collect(self, uid: str) -> None:
         """Remove what the object with this UID owned."""
         for ref, obj in list(self.objects.items()):
-            if any(owner["uid"] == uid for owner in obj["metadata"].get("ownerReferences", ())):
+            if _owned(obj, uid):
                 self.delete(ref)
+
+    def _collect_foreground(self, ref: Ref, uid: str) -> None:
+        """Remove what the object with this UID owns, then let it go."""
+        live = self.objects.get(ref)
+        if live is None or live["metadata"]["uid"] != uid:
+            return
+        owned = [other for other, obj in self.objects.items() if _owned(obj, uid)]
+        for other in owned:
+            if "deletionTimestamp" not in self.objects[other]["metadata"]:
+                self.delete_in_foreground(other)
+        if owned:
+            self._after_gc(self._collect_foreground, ref, uid)
+            return
+        finalizers = [name for name in live["metadata"]["finalizers"] if name != _FOREGROUND]
+        self._store(ref, {**live, "metadata": {**live["metadata"], "finalizers": finalizers}}, "MODIFIED")
 
     def _tell(self, event: str, obj: Object) -> None:
         for listener in list(self.listeners):
             listener(event, copied(obj))
+
+
+def _owned(obj: Object, uid: str) -> bool:
+    return any(owner["uid"] == uid for owner in obj["metadata"].get("ownerReferences", ()))
 
 
 def _stamp() -> str:

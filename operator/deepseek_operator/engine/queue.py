@@ -26,6 +26,8 @@ class WorkQueue:
         self._busy: dict[Ref, float] = {}
         self._failures: dict[Ref, int] = {}
         self._timers: dict[Ref, asyncio.TimerHandle] = {}
+        self._barred: dict[Ref, float] = {}
+        """Keys that the server has told to wait, until when."""
         self._wakeup = asyncio.Event()
         self._stopped = False
 
@@ -33,8 +35,13 @@ class WorkQueue:
         """Work on this key as soon as a worker is free."""
         if self._stopped or key in self._since:
             return
+        now = asyncio.get_running_loop().time()
+        if (left := self._barred.get(key, now) - now) > 0:
+            self.add_after(key, left)
+            return
+        self._barred.pop(key, None)
         self._metrics.adds.inc()
-        self._since[key] = asyncio.get_running_loop().time()
+        self._since[key] = now
         if key not in self._busy:
             self._enqueue(key)
 
@@ -51,11 +58,17 @@ class WorkQueue:
         self._timers[key] = loop.call_later(delay, self._fire, key)
 
     def add_rate_limited(self, key: Ref, at_least: float = 0.0) -> None:
-        """Add the key after its backoff, which doubles with each call until `forget`."""
+        """Add the key after its backoff, which doubles with each call until `forget`.
+
+        Whatever wakes it meanwhile, it does not come before `at_least`.
+        """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         self._metrics.retries.inc()
         backoff = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures, 20))
+        if at_least > 0:
+            self._barred[key] = asyncio.get_running_loop().time() + at_least
+            self._since.pop(key, None)
         self.add_after(key, max(at_least, backoff * random.uniform(0.75, 1.25)))
 
     def forget(self, key: Ref) -> None:

@@ -99,6 +99,7 @@ class Reconciler:
             result = await self.reconcile(key)
         except (errors.NotFoundError, errors.ConflictError) as error:
             log.debug("%s has changed meanwhile: %s", key, error)
+            await self._look_again(key)
             self._queue.add_rate_limited(key)
             return "requeue"
         except errors.ApiError as error:
@@ -204,6 +205,20 @@ class Reconciler:
             seen = self._store.get(remove.ref)
             if seen is not None and live != planner.uid_of_owner(seen) and planner.deletable(remove, seen):
                 await self._writer.delete(remove)
+
+    async def _look_again(self, key: Ref) -> None:
+        """Take in what the server knows of a resource: its watch may have lost that it changed, or that it is gone.
+
+        Children made for one that is gone would be collected and made again until the next sweep.
+        """
+        known = self._store.get(key)
+        try:
+            self._store.put(await self._api.get(key))
+        except errors.NotFoundError:
+            if known is not None:
+                self._store.drop(key, known["metadata"]["uid"])
+        except errors.ApiError as error:
+            log.debug("%s cannot be read: %s", key, error)
 
     async def _live_uid(self, key: Ref) -> str | None:
         try:

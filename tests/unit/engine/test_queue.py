@@ -111,3 +111,26 @@ def test_after_stop_nothing_is_handed_out() -> None:
         assert await queue.get() is None
 
     virtual_time.run(run())
+
+
+def test_who_is_told_to_wait_is_woken_by_nothing_before() -> None:
+    async def run() -> None:
+        queue, loop = WorkQueue(Metrics()), asyncio.get_running_loop()
+        queue.add(A)
+        assert await queue.get() == A
+        queue.add(A)
+        queue.add_rate_limited(A, 7.0)
+        queue.done(A)
+        queue.add(A)
+        queue.add(B)
+        assert await queue.get() == B
+        queue.done(B)
+        loop.call_later(3.0, queue.add, A)
+        assert await queue.get() == A
+        assert loop.time() >= 7.0
+        queue.done(A)
+        queue.add(A)
+        assert await queue.get() == A
+        assert loop.time() < 8.0
+
+    virtual_time.run(run())
