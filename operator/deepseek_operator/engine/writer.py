@@ -72,12 +72,16 @@ class Writer:
         return self._done(remove.ref, "delete", remove.reason)
 
     async def status(self, resource: Object, status: Object) -> None:
-        """Write the status of a resource; fails with a conflict if another one has taken its name."""
-        meta = resource["metadata"]
+        """Write the status of a resource; fails with a conflict if it is not as it was seen last.
+
+        So a process that was held up for so long that another leads now changes nothing.
+        """
+        seen = (self._store.get(Ref.of(resource)) or resource)["metadata"]
+        meta = {"name": seen["name"], "namespace": seen["namespace"], "uid": resource["metadata"]["uid"]}
         obj = {
             "apiVersion": API_VERSION,
             "kind": resource["kind"],
-            "metadata": {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]},
+            "metadata": {**meta, "resourceVersion": seen["resourceVersion"]},
             "status": status,
         }
         self._store.put(await self._api.apply(obj, force=True, subresource="status"))
