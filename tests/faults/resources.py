@@ -1,0 +1,166 @@
+"""Good resources that have nearly every field, and what the schema's rules say of changes to them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from deepseek_operator.api.base import ApiModel
+from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec
+from deepseek_operator.api.inferenceservice import InferenceServiceSpec
+from deepseek_operator.api.names import MODEL, SERVICE, TRAINING
+from deepseek_operator.api.trainingrun import TrainingRunSpec
+from deepseek_operator.controllers.decision import Object
+from deepseek_operator.desired.quantity import amount
+from pydantic import ValidationError
+
+SPECS: dict[str, type[ApiModel]] = {MODEL: DeepSeekModelSpec, TRAINING: TrainingRunSpec, SERVICE: InferenceServiceSpec}
+
+_TOLERATION = {"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 60}
+PODS = {
+    "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2", "memory": "4Gi"}},
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [_TOLERATION],
+    "priorityClassName": "high",
+    "runtimeClassName": "nvidia",
+    "imagePullSecrets": ["registry"],
+}
+DATA = [{"claim": {"claimName": "text", "path": "train.txt"}}, {"configMap": {"name": "text", "key": "a.txt"}}]
+STORAGE = {"size": "10Gi", "storageClassName": "fast", "accessModes": ["ReadWriteMany"]}
+TINY = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "moe_intermediate_size": 64,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    "q_lora_rank": 32,
+    "kv_lora_rank": 32,
+    "qk_nope_head_dim": 16,
+    "qk_rope_head_dim": 16,
+    "v_head_dim": 16,
+    "max_position_embeddings": 256,
+}
+SCRATCH = {
+    "architecture": "DeepSeekV3",
+    "config": TINY,
+    "tokenizer": {"vocabSize": 512, "text": DATA},
+    "seed": 7,
+}
+VARIANT = {
+    "name": "int8",
+    "quantization": {"scheme": "int8", "ignore": ["lm_head"]},
+    "gate": {"maxPerplexityIncrease": 0.02},
+}
+PLAIN = {"name": "plain", "quantization": {"scheme": "int8"}}
+
+
+def model(source: Object) -> Object:
+    """The spec of a model."""
+    evaluation = {"text": DATA, "contextLength": 128, "maxTokens": 4096}
+    return {
+        "source": source,
+        "storage": STORAGE,
+        "variants": [VARIANT, PLAIN],
+        "evaluation": evaluation,
+        "jobs": PODS,
+    }
+
+
+RUN = {
+    "base": {"model": "seed"},
+    "stages": [
+        {"name": "pretrain", "type": "pretrain", "data": DATA, "until": {"steps": 40}},
+        {"name": "answers", "type": "sft", "data": DATA, "until": {"epochs": 2}},
+    ],
+    "compute": {**PODS, "nodes": 2, "processes": 2},
+    "checkpoint": {"everySteps": 50, "keep": 3, "storage": STORAGE},
+    "publish": {"model": "handbook", "storage": STORAGE},
+    "suspend": False,
+}
+SERVED = {
+    "model": {"name": "seed", "variant": "int8"},
+    "replicas": 2,
+    "parallelism": {"tensor": 2},
+    "engine": {"contextLength": 128, "maxSequences": 16, "cacheTokens": 4096},
+    "pods": PODS,
+}
+GOOD: dict[str, tuple[str, str, Object]] = {
+    "model-from-scratch": (MODEL, "seed", model({"scratch": SCRATCH})),
+    "model-of-a-hub": (
+        MODEL,
+        "seed",
+        model(
+            {
+                "huggingFace": {
+                    "repo": "tiny/model",
+                    "revision": "v1",
+                    "endpoint": "https://mirror.example",
+                    "tokenSecretRef": {"name": "hub", "key": "token"},
+                    "include": ["*.safetensors", "*.json"],
+                    "exclude": ["*.md"],
+                }
+            }
+        ),
+    ),
+    "model-on-a-claim": (MODEL, "seed", model({"existingClaim": {"claimName": "weights", "path": "tiny"}})),
+    "model-of-a-run": (MODEL, "handbook", model({"trainingRun": {"name": "pretrain", "stage": "pretrain"}})),
+    "run": (TRAINING, "pretrain", RUN),
+    "service": (SERVICE, "chat", SERVED),
+}
+"""Kind, name and spec."""
+
+
+def full(kind: str, spec: Object) -> Object:
+    """As the API server stores it: with all defaults."""
+    return SPECS[kind].model_validate(spec).to_object()
+
+
+def refusal(kind: str, old: Object, new: Object) -> str | None:
+    """What the schema or its rules have against this change, None if nothing. The API server is asked, too."""
+    try:
+        spec = full(kind, new)
+    except ValidationError as error:
+        return str(error.errors(include_url=False)[0]["msg"])
+    return next((message for broken, message in _rules(kind, full(kind, old), spec) if broken), None)
+
+
+def _rules(kind: str, old: Object, new: Object) -> Iterator[tuple[bool, str]]:
+    for node in _objects(new):
+        yield from _shared_rules(node)
+    if kind == MODEL:
+        variants = new["variants"]
+        gated = any("gate" in variant for variant in variants)
+        yield gated and "evaluation" not in new, "a variant with a gate needs evaluation"
+        yield len(new["source"]) != 1, "exactly one source"
+        yield len({variant["name"] for variant in variants}) < len(variants), "Duplicate value"
+    if kind == TRAINING:
+        yield (old["base"], old["stages"]) != (new["base"], new["stages"]), "a run happens once"
+        ranks = new["compute"]["nodes"] * new["compute"]["processes"]
+        yield any(stage["hyperparameters"]["batchSize"] % ranks for stage in new["stages"]), "batchSize"
+    if kind == SERVICE:
+        longest = new["engine"].get("contextLength", 0)
+        yield longest > new["engine"]["cacheTokens"], "contextLength must not exceed cacheTokens"
+
+
+def _shared_rules(node: Object) -> Iterator[tuple[bool, str]]:
+    for name in ("text", "data"):
+        for source in node.get(name, ()) if isinstance(node.get(name), list) else ():
+            yield ("claim" in source) == ("configMap" in source), "exactly one of claim and configMap must be given"
+    if "limits" in node:
+        limits, requests = node["limits"], node.get("requests", {})
+        over = any(amount(value) > amount(limits[name]) for name, value in requests.items() if name in limits)
+        yield over, "a request must not exceed its limit"
+    if "operator" in node:
+        yield "key" not in node and node["operator"] != "Exists", "a toleration without a key"
+        yield "value" in node and node["operator"] != "Equal", "the operator Exists has no value"
+        yield "tolerationSeconds" in node and node.get("effect") != "NoExecute", "tolerationSeconds needs NoExecute"
+
+
+def _objects(node: Any) -> Iterator[Object]:
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _objects(child)

@@ -1,0 +1,133 @@
+"""Every field of the three resources changed, emptied, and put back: it arrives or is refused, and leaves no trace."""
+
+import copy
+import functools
+import json
+import re
+from typing import Any
+
+import pytest
+from deepseek_operator.api.names import API_VERSION, MODEL, TRAINING, Label
+from deepseek_operator.controllers.decision import Object, Ref
+
+from tests.faults import resources
+from tests.faults.fields import Mutation, mutations
+from tests.faults.resources import GOOD, SPECS, full, model, refusal
+from tests.unit.controllers.builders import NAMESPACE
+from tests.unit.controllers.world import World
+
+LATER = {
+    r"(jobs|compute)(\..*)?": "pods that have done their work are not started again for the settings of the next",
+    r"checkpoint(\.(everySteps|keep))?": "a stage that is complete writes no checkpoint",
+    r"(checkpoint\.)?storage(\..*)?": "volumes that are there keep class and access; they grow, and never shrink",
+    r"source\.huggingFace\.tokenSecretRef.*": "what is fetched needs no key any more",
+    r"publish(\.storage.*)?": "a model is published once, and is its user's from then on",
+    r"suspend": "a run that is complete has nothing to suspend",
+}
+"""Fields that what is sealed or done already does not show: what is made next does. Each with its reason."""
+BASES: dict[str, tuple[tuple[str, str, Object], ...]] = {
+    "model-of-a-run": (
+        (MODEL, "seed", {"source": {"scratch": resources.SCRATCH}, "storage": resources.STORAGE}),
+        (TRAINING, "pretrain", {**resources.RUN, "publish": None}),
+    ),
+    "run": ((MODEL, "seed", {"source": {"scratch": resources.SCRATCH}, "storage": resources.STORAGE}),),
+    "service": (
+        (MODEL, "seed", model({"scratch": resources.SCRATCH})),
+        (MODEL, "other", {"source": {"scratch": resources.SCRATCH}}),
+    ),
+}
+"""What the resource needs beside it."""
+
+
+def built(kind: str, name: str, spec: Object) -> Object:
+    meta = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": meta, "spec": full(kind, spec)}
+
+
+def born(case: str, spec: Object) -> World:
+    """A world in which the resource was like this from its beginning."""
+    kind, name, _ = GOOD[case]
+    world = World().apply(*(built(*base) for base in BASES.get(case, ())))
+    world.settle()
+    return world.apply(built(kind, name, spec)).settle(120)
+
+
+@functools.cache
+def settled(case: str) -> World:
+    return born(case, GOOD[case][2])
+
+
+def managed(world: World, owner: Ref) -> dict[str, Any]:
+    """What the operator has made for a resource, without what differs between two runs."""
+    kept = {}
+    for ref, obj in world.objects.items():
+        labels = obj["metadata"].get("labels", {})
+        if ref.kind == "Pod" or (labels.get(Label.OWNER_KIND), labels.get(Label.OWNER_NAME)) != (
+            owner.kind,
+            owner.name,
+        ):
+            continue
+        meta = {key: value for key, value in obj["metadata"].items() if key in {"name", "labels", "annotations"}}
+        kept[str(ref)] = {**{key: value for key, value in obj.items() if key in {"spec", "data"}}, "metadata": meta}
+    return json.loads(json.dumps(kept, sort_keys=True))  # type: ignore[no-any-return]
+
+
+def others(world: World, ref: Ref) -> list[Any]:
+    """The specs of all other resources, a published one among them."""
+    return [obj["spec"] for other, obj in world.objects.items() if other.kind in SPECS and other != ref]
+
+
+def told(world: World, ref: Ref) -> Any:
+    """The status without times and generations."""
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, dict):
+            dropped = {"lastTransitionTime", "observedGeneration", "time"}
+            return {key: plain(value) for key, value in node.items() if key not in dropped}
+        return [plain(item) for item in node] if isinstance(node, list) else node
+
+    return plain(world.objects[ref]["status"])
+
+
+def grown(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """The managed state with the sizes of before: a volume that has grown stays so."""
+    after = copy.deepcopy(after)
+    for name, obj in after.items():
+        if name.startswith("PersistentVolumeClaim/") and name in before:
+            obj["spec"]["resources"] = before[name]["spec"]["resources"]
+    return after
+
+
+def cases() -> list[Any]:
+    found = []
+    for case, (kind, _, spec) in GOOD.items():
+        fields: dict[str, list[Mutation]] = {}
+        for mutation in mutations(SPECS[kind], full(kind, spec)):
+            fields.setdefault(".".join(step for step in mutation.path if isinstance(step, str)), []).append(mutation)
+        if case.startswith("model-o"):  # the rest is that of a model from scratch
+            fields = {name: some for name, some in fields.items() if name.startswith("source")}
+        found += [pytest.param(case, some, id=f"{case}-{name}") for name, some in fields.items()]
+    return found
+
+
+@pytest.mark.parametrize(("case", "some"), cases())
+def test_a_change_arrives_or_is_refused_and_putting_it_back_leaves_no_trace(case: str, some: list[Mutation]) -> None:
+    kind, name, good = GOOD[case]
+    spec, ref = full(kind, good), Ref(kind, NAMESPACE, name)
+    before, status = managed(settled(case), ref), told(settled(case), ref)
+    for mutation in some:
+        new = mutation.of(spec)
+        if refusal(kind, spec, new) is not None or full(kind, new) == spec:
+            continue
+        world = copy.deepcopy(settled(case))
+        world.apply(built(kind, name, new)).settle(120)
+        stalled = world.condition(kind, name, "Stalled") is not None
+        if managed(world, ref) == before and told(world, ref) == status and not stalled:
+            path = ".".join(map(str, mutation.path))
+            assert any(re.fullmatch(pattern, path) for pattern in LATER), f"{mutation}: nothing happens"
+            fresh = born(case, new)
+            made = (managed(fresh, ref), others(fresh, ref))
+            assert made != (before, others(settled(case), ref)), f"{mutation}: nothing ever happens"
+        world.apply(built(kind, name, spec)).settle(120)
+        assert grown(before, managed(world, ref)) == before, f"{mutation}, and put back"
+        assert told(world, ref) == status, f"{mutation}, and put back"
