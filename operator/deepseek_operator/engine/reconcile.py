@@ -91,6 +91,8 @@ class Reconciler:
         observed = self._store.observe(resource, namespace_terminating=await self._namespace_terminating(resource))
         decision = self._decide(controller, resource, observed)
         plan = planner.plan(resource, decision, self._store.get, self._writer.settled)
+        if key in self._store.bereaved and plan.children and not await self._still_there(key, resource):
+            return Result()
         return await self._carry_out(resource, decision, plan)
 
     async def _attempt(self, key: Ref) -> str:
@@ -205,6 +207,13 @@ class Reconciler:
             seen = self._store.get(remove.ref)
             if seen is not None and live != planner.uid_of_owner(seen) and planner.deletable(remove, seen):
                 await self._writer.delete(remove)
+
+    async def _still_there(self, key: Ref, resource: Object) -> bool:
+        """Ask before anything is made again that is gone: its resource may have gone first, and the watch lost it."""
+        await self._look_again(key)
+        self._store.bereaved.discard(key)
+        seen = self._store.get(key)
+        return seen is not None and seen["metadata"]["uid"] == resource["metadata"]["uid"]
 
     async def _look_again(self, key: Ref) -> None:
         """Take in what the server knows of a resource: its watch may have lost that it changed, or that it is gone.

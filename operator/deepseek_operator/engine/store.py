@@ -38,6 +38,8 @@ class Store:
         self._warnings: dict[str, tuple[ChildWarning, ...]] = {}
         self.working: set[Ref] = set()
         self.troubled: set[Ref] = set()
+        self.bereaved: set[Ref] = set()
+        """Resources that have lost a child: they may be gone themselves, unnoticed."""
 
     def get(self, ref: Ref) -> Object | None:
         """The newest copy seen."""
@@ -90,6 +92,9 @@ class Store:
         if old is None or not known:
             return
         references = self._references.get(ref, frozenset())
+        if old.owner is not None and ref.kind != "Pod" and self._objects.entry(old.owner) is not None:
+            self.bereaved.add(old.owner)
+        self.bereaved.discard(ref)
         self._objects.remove(ref)
         self._unlink(ref, old.owner)
         self._warnings.pop(uid, None)
