@@ -69,7 +69,7 @@ test-faults: setup ## crashes, lost answers and stale views, seeded
 	$(BIN)/pytest tests/faults
 
 faults: setup ## the long form: every point of every journey, and more seeds; SEED=7 RUNS=20, a failing test's id names its seed
-	$(BIN)/pytest tests/faults --faults-seed=$(or $(SEED),0) --faults-runs=$(or $(RUNS),20)
+	$(BIN)/pytest tests/faults --faults-seed=$(or $(SEED),0) --faults-runs=$(or $(RUNS),20) --timeout=3600
 
 test-e2e: setup ## the journeys of the README on the local cluster with real pods
 	$(BIN)/pytest tests/e2e

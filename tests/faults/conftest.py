@@ -64,7 +64,7 @@ def points(request: pytest.FixtureRequest) -> Points:
 @pytest.fixture
 def patience(request: pytest.FixtureRequest) -> int:
     """How many times larger the long form is."""
-    return 10 if _seeds(request.config)[1] else 1
+    return 20 if _seeds(request.config)[1] else 1
 
 
 @dataclass(frozen=True)

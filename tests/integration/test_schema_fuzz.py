@@ -1,4 +1,4 @@
-"""Adversarial objects: the API server accepts or refuses them in words, and what it accepts the models can read."""
+"""Adversarial objects: the API server accepts or refuses them in words, and what it accepts the operator can stand."""
 
 import copy
 import math
@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 from deepseek_operator.api.crd import RESOURCES, Resource, schema
+from deepseek_operator.api.names import MODEL, SERVICE, TRAINING
+from deepseek_operator.controllers.decision import Ref
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from tests.faults.resources import GOOD, full
 from tests.integration.api import Api
 from tests.integration.objects import MAKERS
+from tests.unit.controllers.builders import NAMESPACE, scratch
+from tests.unit.controllers.world import World
 
 Object = dict[str, Any]
 Place = tuple[str | int, ...]
@@ -64,7 +69,10 @@ def everything(node: Object) -> Any:
 @given(data=st.data())
 def test_never_an_internal_error(resource: Resource, data: st.DataObject, api: Api) -> None:
     obj = MAKERS[resource.kind]("default")
-    obj["spec"] = everything(schema(resource)["properties"]["spec"])
+    good = [full(kind, spec) for kind, _, spec in GOOD.values() if kind == resource.kind]
+    obj["spec"] = copy.deepcopy(
+        data.draw(st.sampled_from([everything(schema(resource)["properties"]["spec"]), *good, *good]))
+    )
     for _ in range(data.draw(st.integers(0, 3))):
         ways = [place for place in places(obj) if place and place[0] in {"spec", "metadata"}]
         *way, last = data.draw(st.sampled_from(ways))
@@ -85,8 +93,25 @@ def test_never_an_internal_error(resource: Resource, data: st.DataObject, api: A
     if answer.code < 300:
         spec = resource.spec.model_validate(answer.body["spec"])
         assert all(math.isfinite(value) for value in _numbers(spec.to_object()))
+        _live(answer.body)
     else:
         assert answer.message
+
+
+def _live(obj: Object) -> None:
+    """The resource in a world that has what it names: no exception, valid children, never ready at once, an end."""
+    spec, meta = obj["spec"], {"name": obj["metadata"]["name"], "namespace": NAMESPACE}
+    world, ref = World(), Ref(obj["kind"], NAMESPACE, meta["name"])
+    needed = {MODEL: "", TRAINING: spec.get("base", {}).get("model"), SERVICE: spec.get("model", {}).get("name")}
+    if name := needed[ref.kind]:
+        world.apply(scratch(name)).settle()
+    world.apply({**obj, "metadata": meta})
+    world.reconcile(ref)
+    assert (world.condition(ref.kind, ref.name, "Ready") or ("",))[0] != "True"
+    world.settle(200)
+    status, reason, message = world.condition(ref.kind, ref.name, "Ready") or ("", "", "")
+    assert status == "True" or (reason and message), world.status(ref.kind, ref.name)
+    event(f"{ref.kind} {reason}")
 
 
 def _numbers(node: Any) -> Iterator[float]:
