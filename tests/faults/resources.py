@@ -133,6 +133,9 @@ def _rules(kind: str, old: Object, new: Object) -> Iterator[tuple[bool, str]]:
     if kind == MODEL:
         variants = new["variants"]
         gated = any("gate" in variant for variant in variants)
+        figures = {"maxPerplexityIncrease", "maxKlDivergence", "minTop1Agreement"}
+        empty = any("gate" in variant and not figures & variant["gate"].keys() for variant in variants)
+        yield empty, "a gate needs at least one figure"
         yield gated and "evaluation" not in new, "a variant with a gate needs evaluation"
         yield len(new["source"]) != 1, "exactly one source"
         yield len({variant["name"] for variant in variants}) < len(variants), "Duplicate value"

@@ -25,6 +25,8 @@ LATER = {
     r"suspend": "a run that is complete has nothing to suspend",
 }
 """Fields that what is sealed or done already does not show: what is made next does. Each with its reason."""
+UNSEEN = {r"variants\.\d+\.gate\.action": "what happens when a gate is missed; the ones here are passed"}
+"""Fields that nothing shows here, and why; their own tests do."""
 BASES: dict[str, tuple[tuple[str, str, Object], ...]] = {
     "model-of-a-run": (
         (MODEL, "seed", {"source": {"scratch": resources.SCRATCH}, "storage": resources.STORAGE}),
@@ -90,8 +92,8 @@ def told(world: World, ref: Ref) -> Any:
 
 
 def grown(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """The managed state with the sizes of before: a volume that has grown stays so."""
-    after = copy.deepcopy(after)
+    """With the sizes and Jobs of before: a volume that has grown stays so, a comparison that is done stays."""
+    after = {name: copy.deepcopy(obj) for name, obj in after.items() if name in before or "-compare-" not in name}
     for name, obj in after.items():
         if name.startswith("PersistentVolumeClaim/") and name in before:
             obj["spec"]["resources"] = before[name]["spec"]["resources"]
@@ -124,6 +126,8 @@ def test_a_change_arrives_or_is_refused_and_putting_it_back_leaves_no_trace(case
         stalled = world.condition(kind, name, "Stalled") is not None
         if managed(world, ref) == before and told(world, ref) == status and not stalled:
             path = ".".join(map(str, mutation.path))
+            if any(re.fullmatch(pattern, path) for pattern in UNSEEN):
+                continue
             assert any(re.fullmatch(pattern, path) for pattern in LATER), f"{mutation}: nothing happens"
             fresh = born(case, new)
             made = (managed(fresh, ref), others(fresh, ref))
