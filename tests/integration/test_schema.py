@@ -98,13 +98,15 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
     (MODEL, ("spec", "variants"), [{"name": "a", "quantization": {"scheme": "int8"}}] * 2, "Duplicate value"),
     *((MODEL, ("spec", "variants"), [{"name": "a", "quantization": quantization}], message)
       for quantization, message in (
-        ({"scheme": "int8", "method": "roundToNearest"}, "method can be weightOnly or dynamic with int8"),
+        ({"scheme": "int8", "method": "roundToNearest"}, "method can be weightOnly, dynamic or static with int8"),
         ({"scheme": "fp8", "method": "dynamic"}, "nothing with other schemes"),
         ({"scheme": "int8", "groupSize": 64}, "groupSize is for int4 only"),
         ({"scheme": "int4", "groupSize": 48}, "Unsupported value: 48"),
         ({"scheme": "bf16", "ignore": ["*"]}, "fp8Block and bf16 are of all weights"),
         ({"scheme": "fp8Block", "scope": "experts"}, "fp8Block and bf16 are of all weights"),
-        ({"scheme": "int8", "method": "static"}, "supported values"),
+        ({"scheme": "int8", "method": "static"}, "static and gptq need calibration"),
+        ({"scheme": "int8", "calibration": {"text": [{"claim": {"claimName": "c"}}]}}, "no other takes it"),
+        ({"scheme": "int8", "method": "gptq", "calibration": {"text": [{"claim": {"claimName": "c"}}]}}, "with int4"),
     )),
     (MODEL, ("spec", "variants"), [GATED], "a variant with a gate needs evaluation"),
     (MODEL, ("spec", "variants"), [{**GATED, "gate": {"action": "Warn"}}], "a gate needs at least one of"),

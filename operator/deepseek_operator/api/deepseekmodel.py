@@ -151,14 +151,41 @@ class ModelSource(ApiModel):
         return any(source is not None for source in (self.hugging_face, self.object_store, self.http, self.oci))
 
 
+class CalibrationSpec(ApiModel):
+    """Text that shows a calibrated quantization what the weights are multiplied with. Take what the model is used for.
+
+    The model goes through it layer by layer: memory is that of one decoder layer and of samples x sequenceLength hidden
+    states in float32, on a GPU in the model's own dtype.
+    """
+
+    text: list[DataSource] = Field(
+        min_length=1,
+        max_length=16,
+        description="Its SHA-256 is in the Job's result; a text changed later changes nothing.",
+    )
+    samples: int = Field(
+        default=128,
+        ge=1,
+        le=8192,
+        description="Sequences, spread evenly over the text; fewer where it has fewer.",
+    )
+    sequence_length: int = Field(
+        default=512, ge=16, le=131072, description="Tokens of each, at most the model's context length."
+    )
+
+
 class QuantizationSpec(ApiModel):
     """How a variant's weights are stored. Embeddings, norms, routers, biases and the output layer always stay."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "!has(self.method) || (self.scheme == 'int8' && self.method in ['weightOnly', 'dynamic']) || (self.scheme == 'int4' && self.method == 'roundToNearest')",
-                "method can be weightOnly or dynamic with int8, roundToNearest with int4, and nothing with other schemes",
+                "!has(self.method) || (self.scheme == 'int8' && self.method in ['weightOnly', 'dynamic', 'static']) || (self.scheme == 'int4' && self.method in ['roundToNearest', 'gptq'])",
+                "method can be weightOnly, dynamic or static with int8, roundToNearest or gptq with int4, and nothing with other schemes",
+            ),
+            (
+                "(has(self.method) && self.method in ['static', 'gptq']) == has(self.calibration)",
+                "the methods static and gptq need calibration, and no other takes it",
             ),
             ("!has(self.groupSize) || self.scheme == 'int4'", "groupSize is for int4 only"),
             (
@@ -168,11 +195,11 @@ class QuantizationSpec(ApiModel):
         )
     )
     scheme: Literal["int8", "int4", "fp8", "fp8Block", "bf16"] = Field(
-        description="int8: linear layers and experts, symmetric, one scale for each output channel. int4: experts (of a dense model all linear layers), symmetric, one scale for each groupSize inputs. fp8: e4m3 for linear layers and experts, one scale for each output channel, activations by engines that can. fp8Block: DeepSeek's own format, e4m3 in blocks of 128 x 128, for linear layers and experts. bf16: nothing is quantized; fp8Block is dequantized, float32 rounded. Engines and evaluation here compute with the dequantized weights."
+        description="int8: linear layers and experts, symmetric, one scale for each output channel. int4: experts (of a dense model all linear layers), symmetric, one scale for each groupSize inputs. fp8: e4m3 for linear layers and experts, one scale for each output channel, activations by engines that can. fp8Block: DeepSeek's own format, e4m3 in blocks of 128 x 128, for linear layers and experts. bf16: nothing is quantized; fp8Block is dequantized, float32 rounded. Engines here compute with the dequantized weights; evaluation too, with activations rounded where the method has it so."
     )
-    method: Literal["weightOnly", "dynamic", "roundToNearest"] | None = Field(
+    method: Literal["weightOnly", "dynamic", "static", "roundToNearest", "gptq"] | None = Field(
         default=None,
-        description="Of int8: weightOnly, or dynamic, whose activations engines that can do it quantize, each token by its own scale (W8A8). Of int4: roundToNearest. Absent: weightOnly or roundToNearest.",
+        description="Of int8: weightOnly; dynamic, whose activations engines that can do it quantize, each token by its own scale (W8A8); static, by one scale for each layer's inputs that calibration finds (W8A8). Of int4: roundToNearest; gptq, which makes up for what rounding loses on the calibration's text. Absent: weightOnly or roundToNearest.",
     )
     scope: Literal["all", "experts"] | None = Field(
         default=None,
@@ -186,6 +213,9 @@ class QuantizationSpec(ApiModel):
         default=[],
         max_length=32,
         description="Shell patterns of module names that stay as they are, for example model.layers.0.*.",
+    )
+    calibration: CalibrationSpec | None = Field(
+        default=None, description="What static and gptq look at; both need it, the other methods take none."
     )
 
 
@@ -503,6 +533,26 @@ class BenchmarkStatus(ApiModel):
     image: str | None = Field(default=None, description="The engine's.")
 
 
+class CalibrationStatus(ApiModel):
+    """What calibrated a quantization, and what it could not tell."""
+
+    digest: str = Field(description="SHA-256 of the text.")
+    sequences: int = Field(description="How many it gave.")
+    tokens: int = Field(description="In all of them.")
+    experts_without_tokens: int = Field(default=0, description="Over all layers.")
+    experts_with_few_tokens: int = Field(
+        default=0,
+        description="Those without among them. static gives them the widest range of their layer's experts, gptq rounds them to nearest.",
+    )
+    weights_rounded_to_nearest: int = Field(
+        default=0, description="Beside those experts: weights that gptq could not do better for."
+    )
+    largest_outlier: Figure = Field(
+        default=0.0,
+        description="Of static: how far a layer's largest input lies beyond the mean of its tokens' largest; so much of int8's range is spent on it.",
+    )
+
+
 class QuantizationStatus(ApiModel):
     """What the quantization did."""
 
@@ -511,6 +561,7 @@ class QuantizationStatus(ApiModel):
     weight_bytes_after: int = Field(description="Bytes of all weights in the variant.")
     expert_bytes_before: int = Field(default=0, description="Bytes of the routed experts in the base.")
     expert_bytes_after: int = Field(default=0, description="Bytes of the routed experts in the variant.")
+    calibration: CalibrationStatus | None = Field(default=None, description="What calibrated it.")
 
 
 class GateStatus(ApiModel):

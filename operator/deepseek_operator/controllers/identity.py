@@ -15,6 +15,7 @@ from deepseek_runtime.wire.verification import Verification
 from deepseek_operator.api.base import DataSource
 from deepseek_operator.api.deepseekmodel import (
     BenchmarkSpec,
+    CalibrationSpec,
     EvaluationSpec,
     ExistingClaimSource,
     HuggingFaceSource,
@@ -33,7 +34,7 @@ INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "dataset": {"revision": "main", "endpoint": "https://huggingface.co", "include": [], "exclude": []},
     "import": {},
     "publish": {},
-    "quantize": {"ignore": [], "method": "weightOnly", "scope": None, "groupSize": 128},
+    "quantize": {"ignore": [], "method": "weightOnly", "scope": None, "groupSize": 128, "calibration": None},
     "verify": {},
     "sign": {},
     "evaluate": {"contextLength": 256, "maxTokens": None},
@@ -135,6 +136,7 @@ def quantize_work(input_digest: str, quantization: QuantizationSpec) -> Preimage
         "method": quantization.method or absent,
         "scope": None if quantization.scheme != "int4" and quantization.scope == "all" else quantization.scope,
         "groupSize": group_size(quantization),
+        "calibration": _calibration(quantization.calibration),
     }
     return _work("quantize", {"digest": input_digest}, recipe)
 
@@ -142,6 +144,15 @@ def quantize_work(input_digest: str, quantization: QuantizationSpec) -> Preimage
 def verify_identity(input_digest: str, asked: Verification) -> str:
     """Of a verification. What makes the base does not depend on it."""
     return _identity("verify", {"digest": input_digest, "asked": asked.identity}, {})
+
+
+def _calibration(calibration: CalibrationSpec | None) -> dict[str, Any] | None:
+    if calibration is None:
+        return None
+    recipe = {"samples": calibration.samples, "sequenceLength": calibration.sequence_length}
+    introduced = {"samples": 128, "sequenceLength": 512}
+    changed = {name: value for name, value in recipe.items() if introduced[name] != value}
+    return {"text": _data(calibration.text), **changed}
 
 
 def group_size(quantization: QuantizationSpec) -> int:

@@ -9,6 +9,7 @@ from deepseek_runtime.wire.architecture import complete
 from deepseek_runtime.wire.job import (
     BenchmarkJob,
     BuildJob,
+    Calibration,
     CompareJob,
     EvaluateJob,
     FetchJob,
@@ -94,7 +95,7 @@ class ModelWorks:
     def quantize(self, variant: VariantSpec, base: ArtifactStatus) -> Work:
         """Make a variant of a sealed base."""
         source = base.digest or ""
-        identity = quantize_identity(source, variant.quantization)
+        identity, calibration = quantize_identity(source, variant.quantization), variant.quantization.calibration
         config = QuantizeJob(
             identity=identity,
             owner=self.owner.path,
@@ -105,10 +106,18 @@ class ModelWorks:
             scope=variant.quantization.scope,
             group_size=group_size(variant.quantization),
             ignore=tuple(variant.quantization.ignore),
+            calibration=None
+            if calibration is None
+            else Calibration(
+                text=data_paths(calibration.text),
+                samples=calibration.samples,
+                sequence_length=calibration.sequence_length,
+            ),
         )
         mounts = (
             Mount(INPUT, claim=base.claim, sub_path=ARTIFACT),
             Mount(OUTPUT, claim=self.claim_name(variant.name, identity), read_only=False),
+            *(() if calibration is None else data_mounts(calibration.text)),
         )
         return self._work(variant.name, config, mounts, reads=base.claim)
 

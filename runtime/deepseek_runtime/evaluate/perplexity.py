@@ -18,6 +18,7 @@ from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.models import text
+from deepseek_runtime.quantize import activations
 from deepseek_runtime.weights import seal
 from deepseek_runtime.weights.load import load_config, load_model
 from deepseek_runtime.wire.job import EvaluateJob
@@ -62,6 +63,7 @@ def check_context(directory: Path, length: int, field: str = "contextLength") ->
 def load(directory: Path) -> PreTrainedModel:
     """The model where it is measured: on the GPU as it is stored, else on the CPU in float32."""
     model = load_model(directory, None if torch.cuda.is_available() else torch.float32)
+    activations.install(model, directory)
     if torch.cuda.is_available():
         torch.nn.Module.cuda(model)
     return model

@@ -1,7 +1,7 @@
 """What config.json says of quantized weights, in the words of compressed-tensors and of DeepSeek. No torch here."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from deepseek_runtime.job.errors import DataError
 
@@ -40,6 +40,17 @@ def rounds_activations(config: Mapping[str, Any]) -> bool:
     wanted = {"type": "int", "num_bits": 8, "strategy": "token", "dynamic": True}
     groups = config["quantization_config"]["config_groups"].values()
     return all(wanted.items() <= {"type": "int", **(group.get("input_activations") or {})}.items() for group in groups)
+
+
+def activations(config: Mapping[str, Any]) -> Literal["static", "dynamic"] | None:
+    """How engines that multiply in int8 round activations; None where the weights are not int8 W8A8."""
+    if config.get("quantization_config") is None or scheme(config) != "int8":
+        return None
+    groups = config["quantization_config"]["config_groups"].values()
+    inputs = next((group.get("input_activations") for group in groups), None)
+    if not inputs:
+        return None
+    return "dynamic" if inputs.get("dynamic") else "static"
 
 
 def _block(how: Mapping[str, Any]) -> str | None:

@@ -8,14 +8,17 @@ from typing import Any
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
-from deepseek_runtime.quantize import declared, schemes
+from deepseek_runtime.quantize import calibrated, calibration, declared, schemes
+from deepseek_runtime.quantize.gptq_layers import Gptq
 from deepseek_runtime.quantize.ledger import Ledger, sha256
 from deepseek_runtime.quantize.selection import Scope, Selection, select
 from deepseek_runtime.quantize.shards import Conversion
+from deepseek_runtime.quantize.static_scales import StaticScales
 from deepseek_runtime.weights import facts, manifest, safety, seal
 from deepseek_runtime.weights.load import load_config
 from deepseek_runtime.weights.stored import StoredWeights
-from deepseek_runtime.wire.job import QuantizeJob
+from deepseek_runtime.wire.job import Calibration, QuantizeJob
+from deepseek_runtime.wire.result import Calibration as CalibrationResult
 from deepseek_runtime.wire.result import JobResult, Quantization
 
 _DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -30,6 +33,7 @@ def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
     source = Path(job.input)
     config = safety.read_json(source / safety.CONFIG)
     _check_base(job, config)
+    _check_calibration(job)
     scheme = schemes.scheme(job)
     dtype = "BF16" if scheme is None else _DTYPES.get(config.get("dtype") or config.get("torch_dtype") or "", "BF16")
     with Ledger(place(job), job.identity) as ledger, StoredWeights(source) as base:
@@ -37,7 +41,13 @@ def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
         if scheme is not None:
             selection = select(load_config(source), base, job.ignore, _scope(job, config))
         conversion = Conversion(base, scheme, selection, dtype)
-        _write_weights(conversion, ledger, reporter)
+        figures = _figures(job, conversion, selection)
+        if scheme is not None and job.calibration is not None:
+            found = _calibrate(job, job.calibration, scheme, conversion, ledger.files, reporter)
+            figures = figures.model_copy(update={"calibration": found})
+        else:
+            _write_weights(conversion, ledger, reporter)
+        _write_index(conversion, ledger.files)
         weight_files = {shard.path.name for shard in base.shards} | {safety.INDEX, safety.CONFIG}
         _copy_others(source, ledger.files, weight_files)
         (ledger.files / safety.CONFIG).write_text(_config(config, job, scheme, selection), "utf-8")
@@ -50,7 +60,7 @@ def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
             identity=job.identity,
             outcome="succeeded",
             artifact=facts.artifact(ledger.files, written),
-            quantization=_figures(job, conversion, selection),
+            quantization=figures,
         )
         sealed = seal.seal(place(job), job.identity, result)
         ledger.remove()
@@ -78,6 +88,13 @@ def _check_base(job: QuantizeJob, config: dict[str, Any]) -> None:
         )
 
 
+def _check_calibration(job: QuantizeJob) -> None:
+    needs = job.method in ("static", "gptq")
+    if needs != (job.calibration is not None):
+        what = "needs calibration" if needs else "takes no calibration"
+        raise ConfigurationError("InvalidConfig", f"{job.scheme} by method {job.method or 'default'} {what}.")
+
+
 def _config(config: dict[str, Any], job: QuantizeJob, scheme: schemes.Scheme | None, selection: Selection) -> str:
     config.pop("quantization_config", None)
     if scheme is None:
@@ -101,10 +118,39 @@ def _write_weights(conversion: Conversion, ledger: Ledger, reporter: Reporter) -
     for shard in left:
         conversion.write(shard, ledger.files / shard.path.name, done)
         ledger.finish(shard.path.name)
+
+
+def _write_index(conversion: Conversion, directory: Path) -> None:
+    shards = conversion.base.shards
     if len(shards) > 1:
         weight_map = {part: shard.path.name for shard in shards for part in conversion.entries(shard)}
-        index = {"metadata": {"total_size": totals["after"]}, "weight_map": dict(sorted(weight_map.items()))}
-        (ledger.files / safety.INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+        index = {
+            "metadata": {"total_size": conversion.totals()["after"]},
+            "weight_map": dict(sorted(weight_map.items())),
+        }
+        (directory / safety.INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+
+
+def _calibrate(
+    job: QuantizeJob,
+    settings: Calibration,
+    scheme: schemes.Scheme,
+    conversion: Conversion,
+    directory: Path,
+    reporter: Reporter,
+) -> CalibrationResult:
+    config = load_config(job.input)
+    if settings.sequence_length > config.max_position_embeddings:
+        raise ConfigurationError(
+            "ContextTooLong",
+            f"calibration.sequenceLength {settings.sequence_length} is beyond the model's "
+            f"{config.max_position_embeddings}.",
+        )
+    sequences = calibration.read(Path(job.input), settings.text, settings.samples, settings.sequence_length)
+    method: calibrated.Method = StaticScales(conversion.round)
+    if job.method == "gptq":
+        method = Gptq(conversion.round, scheme.levels)
+    return calibrated.write(config, conversion, scheme, method, sequences, directory, reporter)
 
 
 def _figures(job: QuantizeJob, conversion: Conversion, selection: Selection) -> Quantization:

@@ -10,6 +10,7 @@ import torch
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.quantize.formats import registry
 from deepseek_runtime.quantize.formats.format import Entry, Format, Shape
+from deepseek_runtime.quantize.formats.registry import INPUT_SCALE
 from deepseek_runtime.quantize.formats.weight import Block, QuantizedWeight
 from deepseek_runtime.quantize.rounding import FP8, INT4, INT8, Levels, round_to_nearest
 from deepseek_runtime.quantize.selection import HEAD
@@ -19,6 +20,7 @@ from deepseek_runtime.wire.job import QuantizeJob
 _NOT_EXPERTS = (r"re:.*self_attn.*", r"re:.*shared_experts.*", r"re:.*mlp\.(gate|up|gate_up|down)_proj.*")
 """Every linear layer but routed experts, by its name here and in engines that join gate and up."""
 _PER_TOKEN = {"strategy": "token", "dynamic": True, "symmetric": True}
+_PER_TENSOR = {"strategy": "tensor", "dynamic": False, "symmetric": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Scheme:
     levels: Levels
     name: str  # compressed-tensors' of the format; empty: DeepSeek's own
     dynamic: bool = False  # whether engines quantize activations, each token by its own scale
+    static: bool = False  # whether they do so by one scale for each layer's inputs, which is stored
     height: int = 1
     width: int = 0
     scale: str | None = None
@@ -45,7 +48,10 @@ class Scheme:
             )
         height, width = self._block(shape)
         scale = (self.scale or dtype, (math.ceil(rows / height), math.ceil(columns / width)))
-        return {f"{module}.{part}": entry for part, entry in self.form.layout(shape, scale).items()}
+        entries = self.form.layout(shape, scale)
+        if self.static:
+            entries[INPUT_SCALE] = (scale[0], (1,))
+        return {f"{module}.{part}": entry for part, entry in entries.items()}
 
     def convert(self, module: str, weight: torch.Tensor, dtype: str) -> dict[str, torch.Tensor]:
         """The parts of a finite weight (out, in)."""
@@ -56,9 +62,12 @@ class Scheme:
         scale = DTYPES[self.scale or dtype]
         return round_to_nearest(weight, self.levels, self._block(tuple(weight.shape)), scale)
 
-    def store(self, module: str, weight: QuantizedWeight) -> dict[str, torch.Tensor]:
-        """A quantized weight by the names of its parts in the file."""
-        return {f"{module}.{part}": tensor for part, tensor in self.form.store(weight).items()}
+    def store(self, module: str, weight: QuantizedWeight, input_scale: float | None = None) -> dict[str, torch.Tensor]:
+        """A quantized weight by the names of its parts in the file; `input_scale` of a static scheme's."""
+        parts = self.form.store(weight)
+        if input_scale is not None:
+            parts[INPUT_SCALE] = torch.tensor([input_scale], dtype=weight.scale.dtype)
+        return {f"{module}.{part}": tensor for part, tensor in parts.items()}
 
     def config(self, job: QuantizeJob, experts_only: bool) -> dict[str, Any]:
         """What config.json says as `quantization_config`; shell patterns become regular expressions.
@@ -79,6 +88,8 @@ class Scheme:
         group: dict[str, Any] = {"targets": ["Linear"], "weights": weights, "format": self.name}
         if self.dynamic:
             group["input_activations"] = {**kind, **_PER_TOKEN}
+        if self.static:
+            group["input_activations"] = {**kind, **_PER_TENSOR}
         patterns = [f"re:{fnmatch.translate(pattern)}" for pattern in job.ignore]
         return {
             "quant_method": "compressed-tensors",
@@ -97,6 +108,8 @@ def scheme(job: QuantizeJob) -> Scheme | None:
     match job.scheme, job.method:
         case "int8", "dynamic":
             return Scheme(registry.INT8, INT8, "int-quantized", dynamic=True)
+        case "int8", "static":
+            return Scheme(registry.INT8, INT8, "int-quantized", static=True)
         case "int8", _:
             return Scheme(registry.PACKED_INT8, INT8, "pack-quantized")
         case "int4", _:

@@ -8,6 +8,8 @@ import torch
 
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.quantize.formats.format import Entry
+from deepseek_runtime.quantize.formats.registry import weight_name
+from deepseek_runtime.quantize.formats.weight import QuantizedWeight
 from deepseek_runtime.quantize.schemes import Scheme
 from deepseek_runtime.quantize.selection import EXPERT, Selection
 from deepseek_runtime.weights.header import ITEM_SIZE
@@ -57,31 +59,44 @@ class Conversion:
         """
         with Writer(path, self.entries(shard)) as writer:
             for name in self.base.names(shard):
-                for part, tensor in self._convert(name):
+                for part, tensor in self.convert(name):
                     writer.write(part, tensor)
                 done(self.base.stored_bytes(name))
 
     def _layout(self, name: str) -> dict[str, Entry]:
         stored, shape = self.base.dtype(name), self.base.shape(name)
-        if self._scheme is not None and self._selected(name):
+        if self._scheme is not None and self.selected(name):
             return self._scheme.layout(name.removesuffix(".weight"), shape, self._scale_dtype(stored))
         if stored is None:
             return {name: (self._dtype, shape)}
         rounded = self._scheme is None and stored in _FLOATS and not name.endswith(KEPT_IN_FLOAT32)
         return {name: (self._dtype if rounded else stored, shape)}
 
-    def _convert(self, name: str) -> Iterator[tuple[str, torch.Tensor]]:
-        selected = self._scheme is not None and self._selected(name)
-        tensor = self.base.read(name, dtype=torch.float32 if selected else None)
-        if tensor.is_floating_point() and not _finite(tensor):
-            raise DataError("NotFinite", f"Tensor {name} has NaN or infinite values. Train or copy the model again.")
-        if self._scheme is not None and selected:
+    def convert(self, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+        """The parts that a tensor becomes, by their names in the copy."""
+        tensor = self.read(name)
+        if self._scheme is not None and self.selected(name):
             module = name.removesuffix(".weight")
-            yield from self._scheme.convert(module, tensor, self._scale_dtype(self.base.dtype(name))).items()
+            yield from self._scheme.store(module, self.round(module, tensor)).items()
         else:
             yield name, tensor.to(DTYPES[self._layouts[name][name][0]])
 
-    def _selected(self, name: str) -> bool:
+    def read(self, name: str) -> torch.Tensor:
+        """A tensor of the base. Errors: DataError `NotFinite`."""
+        selected = self._scheme is not None and self.selected(name)
+        tensor = self.base.read(name, dtype=torch.float32 if selected else None)
+        if tensor.is_floating_point() and not _finite(tensor):
+            raise DataError("NotFinite", f"Tensor {name} has NaN or infinite values. Train or copy the model again.")
+        return tensor
+
+    def round(self, module: str, weight: torch.Tensor) -> QuantizedWeight:
+        """A module's finite weight (out, in), rounded to nearest with scales as the copy has them."""
+        if self._scheme is None:
+            raise ValueError(f"{module} is not quantized")
+        return self._scheme.round(weight, self._scale_dtype(self.base.dtype(weight_name(module))))
+
+    def selected(self, name: str) -> bool:
+        """Whether a tensor is a weight that is quantized."""
         return name.endswith(".weight") and name.removesuffix(".weight") in self._selection.quantized
 
     def _scale_dtype(self, stored: str | None) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.quantize.formats.format import Entry, Format, Rows, Shape
-from deepseek_runtime.quantize.formats.registry import MARKS, PARTS, recognize, weight_name
+from deepseek_runtime.quantize.formats.registry import INPUT_SCALE, MARKS, PARTS, recognize, weight_name
 from deepseek_runtime.quantize.formats.weight import QuantizedWeight
 from deepseek_runtime.weights import safety
 from deepseek_runtime.weights.header import ITEM_SIZE, TensorInfo
@@ -101,6 +101,15 @@ class StoredWeights:
         weight = self.quantized(name, (begin, end))
         assert weight is not None  # noqa: S101 the module is among the quantized ones
         return weight.dequantize(dtype)[first - begin : last - begin]
+
+    def input_scale(self, module: str) -> float:
+        """Of a statically quantized module's inputs. Errors: DataError `BadWeights` where it is no positive number."""
+        scale = self._tensor(f"{module}.{INPUT_SCALE}", None)
+        if scale.numel() != 1 or not math.isfinite(value := float(scale)) or value <= 0:
+            raise DataError(
+                "BadWeights", f"{module}.{INPUT_SCALE} in {self.directory} is no scale. Quantize the base again."
+            )
+        return value
 
     def _module(self, name: str) -> str:
         return name.removesuffix(".weight") if name.endswith(".weight") else ""

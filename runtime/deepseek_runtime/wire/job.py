@@ -142,6 +142,14 @@ class PublishJob(_Job):
     input_digest: str
 
 
+class Calibration(WireModel):
+    """Text (paths of files or directories) that a quantization is calibrated with."""
+
+    text: tuple[str, ...]
+    samples: int = 128  # sequences, at most
+    sequence_length: int = 512
+
+
 class QuantizeJob(_Job):
     """Write a copy in another stored form; the API's QuantizationSpec says what each scheme does."""
 
@@ -149,10 +157,11 @@ class QuantizeJob(_Job):
     input: str = INPUT
     input_digest: str
     scheme: Literal["int8", "int4", "fp8", "fp8Block", "bf16"]
-    method: Literal["weightOnly", "dynamic", "roundToNearest"] | None = None  # None: int8's weightOnly
+    method: Literal["weightOnly", "dynamic", "static", "roundToNearest", "gptq"] | None = None  # None: as in the API
     scope: Literal["all", "experts"] | None = None  # None: int4 of a mixture-of-experts model experts, else all
     group_size: int = 128  # inputs that share a scale, of int4
     ignore: tuple[str, ...] = ()  # shell patterns of module names that stay as they are
+    calibration: Calibration | None = None  # of `static` and `gptq`, which need it
 
 
 class EvaluateJob(_Job):

@@ -39,6 +39,18 @@ class Artifact(WireModel):
     architecture: Architecture
 
 
+class Calibration(WireModel):
+    """What calibrated a quantization, and what it could not tell."""
+
+    digest: str  # SHA-256 of the text
+    sequences: int
+    tokens: int
+    experts_without_tokens: int = 0
+    experts_with_few_tokens: int = 0  # those without among them: rounded or scaled by what is safe instead
+    weights_rounded_to_nearest: int = 0  # of GPTQ, beside those experts: their Hessians could not be inverted
+    largest_outlier: float = 0.0  # of static scales: a layer's largest input beside the mean of its tokens' largest
+
+
 class Quantization(WireModel):
     """Bytes of the weights before and after, and of the routed experts among them."""
 
@@ -49,6 +61,7 @@ class Quantization(WireModel):
     expert_bytes_after: int = 0
     quantized_modules: int
     kept_modules: int
+    calibration: Calibration | None = None
 
 
 class Routing(WireModel):

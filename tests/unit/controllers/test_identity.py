@@ -3,6 +3,7 @@
 import pytest
 from deepseek_operator.api.deepseekmodel import (
     BenchmarkSpec,
+    CalibrationSpec,
     EvaluationSpec,
     ExistingClaimSource,
     HuggingFaceSource,
@@ -152,6 +153,8 @@ def test_a_default_that_is_written_out_is_the_same_work() -> None:
     assert train(hyperparameters={"learningRate": 3e-4, "batchSize": 8}) == train()
     assert quantize(ignore=[], method="weightOnly", scope="all") == quantize()
     assert quantize(scheme="int4", method="roundToNearest", groupSize=128) == quantize(scheme="int4")
+    written = {"text": TEXT, "samples": 128, "sequenceLength": 512}
+    assert quantize(method="static", calibration=written) == quantize(method="static", calibration={"text": TEXT})
     assert evaluate(contextLength=256) == evaluate()
     assert long_context(windows=4) == long_context({"contextLength": 256, "maxTokens": 64}) == long_context()
     assert benchmark(promptTokens=128, outputTokens=64, concurrency=1) == benchmark()
@@ -178,6 +181,10 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
         quantize(), quantize(ignore=["*"]), quantize(method="dynamic"), quantize(scope="experts"),
         quantize(scheme="int4"), quantize(scheme="int4", groupSize=32), quantize(scheme="int4", scope="all"),
         quantize(scheme="fp8"), quantize(scheme="fp8Block"), quantize(scheme="bf16"),
+        *(quantize(method="static", calibration=one) for one in (
+            {"text": TEXT}, {"text": other}, {"text": TEXT, "samples": 64}, {"text": TEXT, "sequenceLength": 64},
+        )),
+        quantize(scheme="int4", method="gptq", calibration={"text": TEXT}),
         evaluate(), evaluate(maxTokens=64), evaluate(text=other),
         long_context(), long_context(tokens=8192), long_context(windows=1), long_context({"contextLength": 64}),
         long_context({"text": other}),
@@ -205,7 +212,8 @@ def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
     assert set(EvaluationSpec.model_fields) - beside == {"context_length", "max_tokens"}
     assert set(LongContextSpec.model_fields) == {"tokens", "windows"}
     assert BenchmarkSpec().to_object() == identity.INTRODUCED["benchmark"]
-    assert set(QuantizationSpec.model_fields) == {"scheme", "ignore", "method", "scope", "group_size"}
+    assert set(QuantizationSpec.model_fields) == {"scheme", *("ignore", "method", "scope", "group_size", "calibration")}
+    assert set(CalibrationSpec.model_fields) == {"text", "samples", "sequence_length"}
     assert set(HuggingFaceSource.model_fields) - {"token_secret_ref"} == {"repo", *identity.INTRODUCED["fetch"]}
     assert set(HubDataset.model_fields) == set(HuggingFaceSource.model_fields)
     assert identity.INTRODUCED["dataset"] == identity.INTRODUCED["fetch"]

@@ -17,7 +17,8 @@ FORMATS: tuple[Format, ...] = (PACKED_INT8, PACKED_INT4, INT8, FP8, FP8_BLOCK)
 
 MARKS = frozenset({PACKED, SCALE, SCALE_INV})
 """Of these parts at least one stands beside every quantized weight, and beside no other."""
-ACTIVATIONS = frozenset({"input_scale", "input_zero_point"})
+INPUT_SCALE = "input_scale"
+ACTIVATIONS = frozenset({INPUT_SCALE, "input_zero_point"})
 """What a calibrated weight has for who multiplies in int8; reading the weight takes neither."""
 PARTS = frozenset[str]().union(
     ACTIVATIONS, {"weight_zero_point", "weight_g_idx", "weight_global_scale"}, *(form.parts for form in FORMATS)
