@@ -117,7 +117,7 @@ def test_a_quota_that_admits_one_of_two_pods_is_told() -> None:
     world.warnings[job["metadata"]["uid"]] = (refused,)
     world.reconcile(RUN)
     _, reason, message = world.condition(TRAINING, "pretrain", "StagesComplete") or ("", "", "")
-    assert reason == "Forbidden"
+    assert reason == "QuotaExceeded"
     assert "exceeded quota: pods=1" in message
     world.warnings.clear()
     pod(world, job, 1)
