@@ -8,7 +8,7 @@ from datetime import datetime
 
 from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec, DeepSeekModelStatus, GateStatus, NextStatus
 from deepseek_operator.api.names import Condition, Reason
-from deepseek_operator.controllers import gate
+from deepseek_operator.controllers import gate, verification
 from deepseek_operator.controllers.conditions import holds, stamp
 from deepseek_operator.controllers.decision import Observed
 from deepseek_operator.controllers.origin import BASE
@@ -38,14 +38,18 @@ def overtakes(previous: DeepSeekModelStatus, made: DeepSeekModelStatus, observed
 def beside(
     spec: DeepSeekModelSpec, previous: DeepSeekModelStatus, made: DeepSeekModelStatus, generation: int, now: datetime
 ) -> DeepSeekModelStatus:
-    """What is there goes on; `made` is told as what comes next, and its conditions as what goes on."""
+    """What is there goes on; `made` is told as what comes next, and its conditions as what goes on.
+
+    Ready is only what may be used as the spec is now: it has proven what is asked, and its gates hold nothing back.
+    """
     declared = {BASE, *(variant.name for variant in spec.variants)}
     kept = gate.judged(spec, [artifact for artifact in previous.artifacts if artifact.name in declared])
     update = {name: getattr(previous, name) for name in _SET} | {
         "artifacts": kept,
         "next": NextStatus(**{name: getattr(made, name) for name in _SET}),
     }
-    if all(artifact.phase == "Ready" and not _held_back(artifact.gate) for artifact in kept):
+    usable = verification.may_be_used(spec, previous)
+    if usable and all(artifact.phase == "Ready" and not _held_back(artifact.gate) for artifact in kept):
         waiting = next(condition for condition in made.conditions if condition.type == Condition.READY)
         goes_on = f"digest {(previous.digest or '')[:12]} of before stays; what replaces it: {waiting.message}"
         ready = stamp([holds(Condition.READY, Reason.ROLLING_OUT, goes_on)], previous.conditions, generation, now)

@@ -65,18 +65,25 @@ def verdict(
     return pending(Condition.VERIFIED, Reason.PENDING, "the base is not sealed yet.")
 
 
+def may_be_used(spec: DeepSeekModelSpec, status: DeepSeekModelStatus) -> bool:
+    """Whether the base that a status shows has proven what is asked now."""
+    question, digest, proof = asked(spec), _digest(status.artifacts), status.verification
+    if question is None:
+        return True
+    return proof is not None and digest is not None and proof.identity == verify_identity(digest, question)
+
+
 def obstacle(condition: str, name: str, spec: DeepSeekModelSpec, status: DeepSeekModelStatus) -> Verdict | None:
     """Why the base of DeepSeekModel `name`, and what is made of it, may not be used; None where it may."""
-    question, digest = asked(spec), _digest(status.artifacts)
-    if question is None:
+    if may_be_used(spec, status):
         return None
-    proof = status.verification
-    if proof is not None and digest is not None and proof.identity == verify_identity(digest, question):
-        return None
-    for found in status.conditions:
-        if found.type == Condition.VERIFIED and found.status == "False" and found.reason in FAILED:
-            return stalled(condition, found.reason, f"DeepSeekModel {name} is not verified: {found.message}")
-    message = f"DeepSeekModel {name} is not verified yet."
+    said = {found.type: found for found in status.conditions}
+    found, stuck = said.get(Condition.VERIFIED), said.get(Condition.STALLED)
+    if found is None or found.status != "False":
+        return pending(condition, Reason.WAITING_FOR_MODEL, f"DeepSeekModel {name} is not verified yet.")
+    if found.reason in FAILED or (stuck is not None and stuck.message == found.message):
+        return stalled(condition, found.reason, f"DeepSeekModel {name} is not verified: {found.message}")
+    message = f"DeepSeekModel {name} is not verified yet: {found.message}"
     return pending(condition, Reason.WAITING_FOR_MODEL, message)
 
 

@@ -6,7 +6,9 @@ import pytest
 from deepseek_operator.api.names import MODEL, SERVICE
 from deepseek_operator.controllers.decision import Object
 
-from tests.unit.controllers.builders import Builder, fetched, service
+from tests.unit.controllers.builders import Builder, fetched, imported, service
+from tests.unit.controllers.test_signing import signed
+from tests.unit.controllers.test_verification import SIGNED, refuse, verified
 from tests.unit.controllers.world import World
 
 
@@ -144,3 +146,52 @@ def test_a_removed_variant_keeps_its_volume_for_the_service_on_it_and_frees_it_t
     assert claims(world) == of(world.status(MODEL, "base")["artifacts"])
     assert len(claims(world)) == 1
     assert {job["metadata"]["labels"]["deepseek-operator.io/subject"] for job in world.of_kind("Job")} == {"base"}
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_base_that_has_not_proven_what_is_asked_now_is_not_ready_beside_another(refused: bool) -> None:
+    world = World().apply(imported(), service(model="own")).settle()
+    world.held = {"verify", "import"}
+    if refused:
+        world.apply(verified(SIGNED)).settle()
+        refuse(world, "verify")
+        world.settle()
+    world.apply(verified(SIGNED, imported(claim="other"))).settle()
+    assert "next" in world.status(MODEL, "own")
+    assert world.condition(MODEL, "own", "Ready")[:2] == ("False", "Importing")  # type: ignore[index]
+    assert world.status(MODEL, "own")["phase"] == "Importing"
+    world.apply(service("late", model="own")).settle()
+    assert world.condition(SERVICE, "chat", "Ready")[0] == "True"  # type: ignore[index]
+    assert world.condition(SERVICE, "late", "Ready")[:2] == ("False", "WaitingForModel")  # type: ignore[index]
+    world.held = set()
+    world.settle()
+    assert world.condition(MODEL, "own", "Ready")[0] == "True"  # type: ignore[index]
+    assert world.condition(SERVICE, "late", "Ready")[0] == "True"  # type: ignore[index]
+
+
+def test_a_revision_of_the_same_signer_is_verified_beside_the_one_that_is_ready() -> None:
+    world = World().apply(verified(SIGNED, fetched(revision="v1")), service(model="base")).settle()
+    before = world.status(MODEL, "base")
+    world.held = {"fetch"}
+    world.apply(verified(SIGNED, fetched(revision="v2"))).settle()
+    refuse(world, "fetch")
+    world.settle()
+    during = world.status(MODEL, "base")
+    assert (proven(during), during["verification"]) == (proven(before), before["verification"])
+    assert world.condition(MODEL, "base", "Ready")[:2] == ("True", "RollingOut")  # type: ignore[index]
+    assert world.condition(MODEL, "base", "Stalled")[1] == "SignatureInvalid"  # type: ignore[index]
+    world.apply(service("late", model="base")).settle()
+    assert world.condition(SERVICE, "late", "Ready")[0] == "True"  # type: ignore[index]
+    assert world.condition(SERVICE, "late", "Stalled") is None
+
+
+def test_what_was_signed_keeps_its_signature_until_its_successor_is_signed() -> None:
+    world = World().apply(signed(fetched(revision="v1").variant("int8"))).settle()
+    before = world.status(MODEL, "base")["artifacts"]
+    world.held = {"sign"}
+    world.apply(signed(fetched(revision="v2").variant("int8"))).settle()
+    assert world.status(MODEL, "base")["artifacts"] == before
+    world.held = set()
+    world.settle()
+    after = world.status(MODEL, "base")["artifacts"][1]["signature"]
+    assert after["identity"] != before[1]["signature"]["identity"]

@@ -152,6 +152,17 @@ def test_what_is_served_goes_on_and_says_so() -> None:
     assert condition(world, "Stalled", SERVICE, "chat")[1] == "SignatureInvalid"
 
 
+def test_whatever_ends_a_verification_is_told_to_who_waits_for_it() -> None:
+    world = World().apply(imported()).settle()
+    world.held = {"verify"}
+    world.apply(verified(SIGNED), service(model="own")).settle()
+    assert "is not verified yet: verify base is at work" in condition(world, "Ready", SERVICE, "chat")[2]
+    refuse(world, "verify", "ExtraFile")
+    world.settle()
+    assert condition(world, "Stalled", SERVICE, "chat")[1] == "WorkFailed"
+    assert "config.json: is bad. Mend it." in condition(world, "Ready", SERVICE, "chat")[2]
+
+
 def test_a_service_reads_what_is_asked_now_and_not_what_was_proven_before() -> None:
     world = World().apply(verified(PINNED)).settle()
     world.held = {"verify"}
