@@ -37,7 +37,10 @@ def sign(
         if old is not None and old.identity == work.identity:
             signature, step = old, Advance(work, unsigned)
         else:
-            standing = stand(work, observed, now)
+            # What signed a volume that is lost since has left nothing beside the one that is there.
+            volume = observed.child("PersistentVolumeClaim", unsigned.claim)
+            since = str(volume["metadata"].get("creationTimestamp", "")) if volume is not None else ""
+            standing = stand(work, observed, now, volume_since=since)
             children = (standing.child,) if standing.child is not None else ()
             step = Advance(work, unsigned, children, standing, standing.failure)
             if standing.result is not None and standing.result.signature is not None:

@@ -3,11 +3,12 @@
 import json
 
 from deepseek_operator.api.names import MODEL
+from deepseek_operator.controllers.decision import Ref
 from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.job import JOB, SignJob
 from deepseek_runtime.wire.result import JobResult, encode
 
-from tests.unit.controllers.builders import Builder, fetched, imported, run, scratch, trained
+from tests.unit.controllers.builders import NAMESPACE, Builder, fetched, imported, run, scratch, trained
 from tests.unit.controllers.world import World
 
 
@@ -80,6 +81,15 @@ def test_another_key_signs_anew_and_makes_nothing_again() -> None:
     assert [work for work in world.computed if not work.startswith("sign")] == before
     world.apply(scratch().variant("int8").evaluated()).settle()
     assert all("signature" not in artifact for artifact in world.status(MODEL, "seed")["artifacts"])
+
+
+def test_a_volume_that_is_made_anew_is_signed_anew() -> None:
+    world = World().apply(signed(scratch().variant("int8"))).settle()
+    lost = world.status(MODEL, "seed")["artifacts"][1]["claim"]
+    del world.objects[Ref("PersistentVolumeClaim", NAMESPACE, lost)]
+    world.settle()
+    assert world.computed == ["build base", "quantize int8", "sign base", "sign int8", "quantize int8", "sign int8"]
+    assert world.status(MODEL, "seed")["artifacts"][1]["signature"]
 
 
 def test_a_key_that_cannot_sign_is_told_and_holds_nothing_else() -> None:
