@@ -99,6 +99,7 @@ def accrued(previous: CostStatus | None, observed: Observed, sheet: PriceSheet |
 
 def _ended(pods: Sequence[Object], jobs: Sequence[JobCost], sheet: PriceSheet | None) -> Iterable[JobCost]:
     """One entry for each pod of a Job that has ended, and for work that was done before any pod that is there."""
+    known, found = {(cost.work, cost.subject, cost.identity) for cost in jobs}, []
     for pod in pods:
         labels = pod["metadata"].get("labels") or {}
         job, ended = job_of(pod), running_terminated(pod)
@@ -112,10 +113,15 @@ def _ended(pods: Sequence[Object], jobs: Sequence[JobCost], sheet: PriceSheet | 
         use = Use.of(pod, sheet)
         yield _cost(job, part, pod["metadata"]["name"], started, finished, use, sheet)
         result = decode(str(ended.get("message") or ""))
-        known = any((cost.work, cost.subject, cost.identity) == part for cost in jobs)
-        if result is not None and result.cached and not known and result.started_at and result.finished_at:
+        if result is None or not result.cached:
+            known.add(part)
+        elif result.started_at and result.finished_at:
+            found.append((job, part, result.started_at, result.finished_at, use))
+    for job, part, started, finished, use in found:
+        if part not in known:
             # Status and Job of that time are lost: its result alone tells how long it worked.
-            yield _cost(f"{job}-{SEALED}"[-63:], part, SEALED, result.started_at, result.finished_at, use, sheet)
+            known.add(part)
+            yield _cost(f"{job}-{SEALED}"[-63:], part, SEALED, started, finished, use, sheet)
 
 
 def _cost(

@@ -147,6 +147,22 @@ def test_a_lost_status_is_put_right_by_what_is_sealed() -> None:
     assert len(cost(found, previous=cost(pod("q-0"))).jobs) == 2, "the pod that worked is counted already"
 
 
+def test_what_is_sealed_counts_once_whoever_finds_it() -> None:
+    """A status is lost: of the pods that are there one worked, or several found what an earlier one had sealed."""
+    result = JobResult(
+        kind="quantize",
+        identity="0123456789abcdef",
+        outcome="succeeded",
+        cached=True,
+        started_at="2025-01-01T00:00:00Z",
+        finished_at="2025-01-01T10:00:00Z",
+    )
+    finders = [pod("q-1", message=encode(result)), pod("q-2", begin=9, message=encode(result))]
+    for pods in (finders, finders[::-1]):
+        assert [entry.pods for entry in cost(*pods).jobs].count(["sealed"]) == 1
+        assert [entry.job for entry in cost(*pods, pod("q-0")).jobs] == ["q-0", "q-1", "q-2"]
+
+
 def test_a_journey_keeps_its_costs_when_jobs_and_failed_pods_are_gone() -> None:
     world = World()
     world.settings = type(SETTINGS)(
