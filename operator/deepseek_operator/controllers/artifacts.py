@@ -47,6 +47,11 @@ class Advance:
         """Sealed, or measured."""
         return self.standing is None or self.standing.state == "Succeeded"
 
+    @property
+    def over(self) -> bool:
+        """Ready, or given up: no Job of it is at work, nor will be by itself."""
+        return self.standing is None or self.standing.state != "Working"
+
 
 def advance(
     owner: Owner,

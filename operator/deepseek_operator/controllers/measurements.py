@@ -73,7 +73,7 @@ def measure(
     """Measure the sealed artifacts, the base first; what is remembered is taken over.
 
     The measurements of an artifact are made one after another; a benchmark, which others would disturb, when nothing
-    else is at work. `quiet`: no variant is being made.
+    else is at work, whatever has failed. `quiet`: no variant is being made or signed.
     """
     before = {artifact.name: artifact for artifact in previous}
     latest = {artifact.name: unmeasured(artifact) for artifact in sealed}
@@ -82,9 +82,11 @@ def measure(
         for name in [name for name in latest if kind in wanted(works.spec, name)]:
             work = _work(works, kind, latest[name], latest[BASE])
             step = _remembered(KINDS[kind], work, latest[name], before.get(name))
-            alone = kind == "benchmark"
-            before_it = [earlier for earlier in advances if alone or earlier.artifact.name == name]
-            if step is None and all(earlier.ready for earlier in before_it) and (quiet or not alone):
+            if kind == "benchmark":
+                its_turn = quiet and all(earlier.over for earlier in advances)
+            else:
+                its_turn = all(earlier.ready for earlier in advances if earlier.artifact.name == name)
+            if step is None and its_turn:
                 step = _step(KINDS[kind], work, latest[name], observed, now)
             if step is not None:
                 advances.append(step)

@@ -179,7 +179,7 @@ def live(works: ModelWorks, previous: DeepSeekModelStatus, observed: Observed, n
     (base, *others), signatures = signing.sign(works, found, (base, *variants), known, observed, now)
     variants = tuple(others)
     sealed = [part.artifact for part in (base, *variants) if part.ready]
-    quiet = len(sealed) == 1 + len(variants)
+    quiet = all(part.over for part in (*variants, *signatures))
     scores = measurements.measure(works, sealed, previous.artifacts, observed, now, quiet=quiet)
     return Life(found, base, verifying, proof, variants, signatures, scores)
 

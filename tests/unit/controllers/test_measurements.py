@@ -74,7 +74,8 @@ def test_without_an_evaluation_nothing_is_shown() -> None:
 def test_benchmarks_run_one_after_the_other_when_all_else_is_done() -> None:
     """Whatever runs beside them would be measured with them."""
     world = World()
-    world.apply(scratch().variant("int8").evaluated(compare=True, benchmark={"concurrency": 4}))
+    model = scratch().variant("int8").evaluated(compare=True, benchmark={"concurrency": 4})
+    world.apply(model.having("signing", {"keySecretRef": {"name": "release"}}))
     for _ in range(60):
         running = [job["metadata"]["labels"][Label.WORK] for job in world.of_kind("Job") if not job.get("status")]
         assert "benchmark" not in running or running == ["benchmark"]
@@ -85,6 +86,22 @@ def test_benchmarks_run_one_after_the_other_when_all_else_is_done() -> None:
         assert artifact["benchmark"]["outputTokensPerSecond"] == 40.0
         assert artifact["benchmark"]["processor"] == "A CPU"
         assert artifact["benchmark"]["image"] == "registry.example/runtime:1"
+
+
+def test_what_has_failed_holds_up_no_benchmark() -> None:
+    world = World()
+    world.held = {"longcontext", "sign"}
+    model = scratch().variant("int8").evaluated(longContext={"tokens": 1024}, benchmark={})
+    world.apply(model.having("signing", {"keySecretRef": {"name": "release"}})).settle()
+    for work, left in (("longcontext", False), ("sign", True)):
+        for job in world.jobs(work):
+            assert not world.jobs("benchmark")
+            world.end_pod(job["metadata"]["name"], 65)
+            world.step()
+        world.settle()
+        assert bool(world.jobs("benchmark")) is left
+    assert all("benchmark" in artifact for artifact in artifacts(world).values())
+    assert world.condition(MODEL, "seed", "Evaluated")[:2] == ("False", "WorkFailed")  # type: ignore[index]
 
 
 def test_a_benchmark_outlives_another_text_and_a_lost_status() -> None:
