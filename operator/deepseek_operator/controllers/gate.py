@@ -61,7 +61,7 @@ def verdict(spec: DeepSeekModelSpec, artifacts: Sequence[ArtifactStatus]) -> Ver
         served = "It is served all the same: gate.action is Warn"
         return holds(Condition.GATES_PASSED, Reason.GATE_WARNED, f"{'; '.join(warned)}. {served}.")
     passed = ", ".join(_passed(name, gate) for name, gate in gates.items())
-    return holds(Condition.GATES_PASSED, Reason.COMPLETE, f"perplexity against the base: {passed}.")
+    return holds(Condition.GATES_PASSED, Reason.COMPLETE, f"{passed}.")
 
 
 def explain(name: str, gate: GateStatus) -> str:
@@ -71,7 +71,8 @@ def explain(name: str, gate: GateStatus) -> str:
 
 
 def _passed(name: str, gate: GateStatus) -> str:
-    return f"{name} {gate.perplexity_increase:+.2%}" if gate.perplexity_increase is not None else f"{name} passed"
+    measured = f" (perplexity {gate.perplexity_increase:+.2%})" if gate.perplexity_increase is not None else ""
+    return f"{name} passes{measured}"
 
 
 def _missed_increase(gate: GateSpec, increase: float | None) -> list[str]:
