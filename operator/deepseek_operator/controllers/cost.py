@@ -26,7 +26,6 @@ GPU_SUFFIX = "/gpu"
 """Of the resources that count as GPUs where the sheet has no row: nvidia.com/gpu, amd.com/gpu."""
 
 SEALED = "sealed"
-_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
