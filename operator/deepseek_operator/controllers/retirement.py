@@ -9,6 +9,8 @@ from deepseek_operator.controllers.decision import Object, Observed, Remove
 from deepseek_operator.controllers.in_use import claims_of, settled
 from deepseek_operator.desired.labels import identity_label
 
+_ACQUIRE = frozenset({"build", "fetch", "import", "publish"})
+
 
 def superseded(
     model: str,
@@ -43,11 +45,16 @@ def superseded(
 def _outdated(job: Object, wanted: set[tuple[str, str, str]], parts: set[str], declared: frozenset[str]) -> bool:
     labels = job["metadata"].get("labels") or {}
     key = (labels.get(Label.WORK, ""), labels.get(Label.SUBJECT, ""), labels.get(Label.IDENTITY, ""))
-    same_kind = {(kind, subject) for kind, subject, _ in wanted}
+    same_kind = {(_kind(work), subject) for work, subject, _ in wanted}
     if key[1] not in declared:
         return True
     # A kind of work that is not reached yet has no identity to compare with.
-    return key[1] in parts and key not in wanted and key[:2] in same_kind
+    return key[1] in parts and key not in wanted and (_kind(key[0]), key[1]) in same_kind
+
+
+def _kind(work: str) -> str:
+    """A base that is made in another way is not wanted in the one of before."""
+    return "acquire" if work in _ACQUIRE else work
 
 
 def _subject(obj: Object) -> str:

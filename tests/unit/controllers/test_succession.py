@@ -126,6 +126,15 @@ def test_statuses_and_jobs_that_are_lost_meanwhile_cost_no_work_and_no_answer(st
     assert world.condition(SERVICE, "chat", "Ready")[0] == "True"  # type: ignore[index]
 
 
+def test_a_base_of_another_kind_stops_the_fetch_that_was_under_way() -> None:
+    world = World()
+    world.held = {"fetch"}
+    world.apply(fetched("own")).settle()
+    world.apply(imported()).settle()
+    assert [job["metadata"]["labels"]["deepseek-operator.io/work"] for job in world.of_kind("Job")] == ["import"]
+    assert claims(world) == of(world.status(MODEL, "own")["artifacts"])
+
+
 def test_without_the_old_volume_there_is_nothing_to_wait_beside() -> None:
     world = World().apply(fetched(revision="v1")).settle()
     world.held = {"fetch"}
