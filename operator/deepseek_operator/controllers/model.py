@@ -132,7 +132,9 @@ class ModelController:
         life = live(ModelWorks(owner, spec, settings), basis, observed, now)
         isolation = isolate(owner, (STATUS_PORT,), observed, settings, fetches=spec.source.remote)
         status, wake = _status(spec, life, basis, observed, generation, now)
-        replaces = succession.overtakes(previous, status, observed)
+        # What is there already is never waited for, so a source that is waited for is another.
+        awaited = isinstance(life.origin, Verdict) and not life.origin.stalled
+        replaces = succession.overtakes(previous, status, observed, awaited=awaited)
         if replaces:
             status = succession.beside(spec, previous, status, generation, now)
         figures = {

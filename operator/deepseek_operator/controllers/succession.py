@@ -24,13 +24,18 @@ def basis(previous: DeepSeekModelStatus, identity: str | None) -> DeepSeekModelS
     return previous.model_copy(update={name: getattr(previous.next, name) for name in _SET})
 
 
-def overtakes(previous: DeepSeekModelStatus, made: DeepSeekModelStatus, observed: Observed) -> bool:
-    """Whether `made` is of a base that has yet to prove itself beside the one that is there."""
+def overtakes(
+    previous: DeepSeekModelStatus, made: DeepSeekModelStatus, observed: Observed, *, awaited: bool = False
+) -> bool:
+    """Whether `made` is of a base that has yet to prove itself beside the one that is there.
+
+    `awaited`: its source is not there yet, so that not even the work that makes it is known.
+    """
     current = next((each for each in previous.artifacts if each.name == BASE), None)
     if current is None or current.phase != "Ready" or current.digest is None or previous.architecture is None:
         return False
     wanted = _identity(made)
-    if wanted is None or wanted == current.identity or _proven(made):
+    if not awaited and (wanted is None or wanted == current.identity or _proven(made)):
         return False
     return observed.child("PersistentVolumeClaim", current.claim) is not None
 
@@ -44,9 +49,10 @@ def beside(
     """
     declared = {BASE, *(variant.name for variant in spec.variants)}
     kept = gate.judged(spec, [artifact for artifact in previous.artifacts if artifact.name in declared])
+    known = _identity(made) != _identity(previous)
     update = {name: getattr(previous, name) for name in _SET} | {
         "artifacts": kept,
-        "next": NextStatus(**{name: getattr(made, name) for name in _SET}),
+        "next": NextStatus(**{name: getattr(made, name) for name in _SET}) if known else None,
     }
     usable = verification.may_be_used(spec, previous)
     if usable and all(artifact.phase == "Ready" and not _held_back(artifact.gate) for artifact in kept):

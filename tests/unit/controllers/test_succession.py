@@ -6,7 +6,7 @@ import pytest
 from deepseek_operator.api.names import MODEL, SERVICE
 from deepseek_operator.controllers.decision import Object
 
-from tests.unit.controllers.builders import Builder, fetched, imported, service
+from tests.unit.controllers.builders import Builder, fetched, imported, run, scratch, service, trained
 from tests.unit.controllers.test_signing import signed
 from tests.unit.controllers.test_verification import SIGNED, refuse, verified
 from tests.unit.controllers.world import World
@@ -133,6 +133,25 @@ def test_a_base_of_another_kind_stops_the_fetch_that_was_under_way() -> None:
     world.apply(imported()).settle()
     assert [job["metadata"]["labels"]["deepseek-operator.io/work"] for job in world.of_kind("Job")] == ["import"]
     assert claims(world) == of(world.status(MODEL, "own")["artifacts"])
+
+
+def test_what_is_there_stays_while_a_run_trains_its_successor() -> None:
+    world = World().apply(imported().variant("int8"), service(model="own", variant="int8")).settle()
+    before = world.status(MODEL, "own")
+    world.held = {"train"}
+    world.apply(trained("own").variant("int8")).settle()
+    world.apply(scratch(), run()).settle()
+    during = world.status(MODEL, "own")
+    assert (proven(during), during["phase"]) == (proven(before), "Updating")
+    assert "next" not in during
+    assert world.condition(MODEL, "own", "Ready")[:2] == ("True", "RollingOut")  # type: ignore[index]
+    assert world.condition(MODEL, "own", "Reconciling")[1] == "WaitingForTrainingRun"  # type: ignore[index]
+    world.held = set()
+    world.settle()
+    after = world.status(MODEL, "own")
+    assert (after["phase"], after["lineage"]["source"]) == ("Ready", "trainingRun/pretrain/pretrain")
+    assert world.condition(SERVICE, "chat", "ModelReady")[0] == "True"  # type: ignore[index]
+    assert not of(before["artifacts"]) & claims(world)
 
 
 def test_without_the_old_volume_there_is_nothing_to_wait_beside() -> None:
