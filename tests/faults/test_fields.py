@@ -25,7 +25,10 @@ LATER = {
     r"suspend": "a run that is complete has nothing to suspend",
 }
 """Fields that what is sealed or done already does not show: what is made next does. Each with its reason."""
-UNSEEN = {r"variants\.\d+\.gate\.action": "what happens when a gate is missed; the ones here are passed"}
+UNSEEN = {
+    r"variants\.\d+\.gate\.action": "what happens when a gate is missed; the ones here are passed",
+    r"variants\.\d+\.quantization\.(method|scope)": "of their values one is what they are when they are absent",
+}
 """Fields that nothing shows here, and why; their own tests do."""
 BASES: dict[str, tuple[tuple[str, str, Object], ...]] = {
     "model-of-a-run": (
@@ -80,11 +83,11 @@ def others(world: World, ref: Ref) -> list[Any]:
 
 
 def told(world: World, ref: Ref) -> Any:
-    """The status without times and generations."""
+    """The status without times and generations, and without what Jobs have cost: that stays spent."""
 
     def plain(node: Any) -> Any:
         if isinstance(node, dict):
-            dropped = {"lastTransitionTime", "observedGeneration", "time"}
+            dropped = {"lastTransitionTime", "observedGeneration", "time", "cost"}
             return {key: plain(value) for key, value in node.items() if key not in dropped}
         return [plain(item) for item in node] if isinstance(node, list) else node
 
