@@ -41,7 +41,7 @@ class Range:
 class RangeObserver:
     """Watches the inputs of a linear layer.
 
-    The range is that of the largest input and no percentile of it: on a trained mixture-of-experts model of 0.9 M
+    The range is that of the largest input and no percentile of it: on a trained mixture-of-experts model of 1.9 M
     parameters cutting at any percentile from 99 to 99.99 changed the perplexity by less than 0.02 %, while in large
     models the few largest activations are those that must not be cut (Sun et al. 2024, arXiv 2402.17762).
     """
@@ -62,21 +62,29 @@ class RangeObserver:
         return Range(self._tokens, self._largest, self._sum / max(self._tokens, 1))
 
 
+def by_scale(x: torch.Tensor, scale: float) -> torch.Tensor:
+    """Numbers rounded to int8 levels of this scale; those beyond the last level become it."""
+    return (x / scale).round_().clamp_(-LARGEST, LARGEST).mul_(scale)
+
+
+def per_token(x: torch.Tensor) -> torch.Tensor:
+    """Tokens (..., in), each rounded to int8 levels that reach its largest magnitude."""
+    scale = (x.abs().amax(-1, keepdim=True) / LARGEST).clamp_min(torch.finfo(x.dtype).tiny)
+    return (x / scale).round_().mul_(scale)
+
+
 def rounder(scale: float) -> Hook:
     """A forward pre-hook that rounds a layer's inputs to int8 levels of this scale."""
 
     def round_inputs(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        x: torch.Tensor = arguments[0]
-        return ((x / scale).round_().clamp_(-LARGEST, LARGEST).mul_(scale), *arguments[1:])
+        return (by_scale(arguments[0], scale), *arguments[1:])
 
     return round_inputs
 
 
 def round_per_token(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A forward pre-hook that rounds each token of a layer's inputs to int8 levels that reach its largest magnitude."""
-    x: torch.Tensor = arguments[0]
-    scale = (x.abs().amax(-1, keepdim=True) / LARGEST).clamp_min(torch.finfo(x.dtype).tiny)
-    return ((x / scale).round_().mul_(scale), *arguments[1:])
+    """A forward pre-hook that rounds each token of a layer's inputs to int8 levels of its own."""
+    return (per_token(arguments[0]), *arguments[1:])
 
 
 def install(model: PreTrainedModel, directory: Path) -> None:

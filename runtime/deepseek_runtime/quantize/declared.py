@@ -15,6 +15,10 @@ _FORMS: dict[tuple[Any, Any, Any], str] = {
 }
 """What is read, by format, kind and number of bits."""
 _STRATEGIES = ("channel", "group")
+_ACTIVATIONS: dict[Literal["static", "dynamic"], dict[str, Any]] = {
+    "dynamic": {"type": "int", "num_bits": 8, "symmetric": True, "strategy": "token", "dynamic": True},
+    "static": {"type": "int", "num_bits": 8, "symmetric": True, "strategy": "tensor", "dynamic": False},
+}
 
 
 def scheme(config: Mapping[str, Any]) -> str | None:
@@ -35,22 +39,20 @@ def scheme(config: Mapping[str, Any]) -> str | None:
     )
 
 
-def rounds_activations(config: Mapping[str, Any]) -> bool:
-    """Whether int8 weights, as `scheme` knows them, are for activations in int8 too, each token by its own scale."""
-    wanted = {"type": "int", "num_bits": 8, "strategy": "token", "dynamic": True}
-    groups = config["quantization_config"]["config_groups"].values()
-    return all(wanted.items() <= {"type": "int", **(group.get("input_activations") or {})}.items() for group in groups)
-
-
 def activations(config: Mapping[str, Any]) -> Literal["static", "dynamic"] | None:
-    """How engines that multiply in int8 round activations; None where the weights are not int8 W8A8."""
-    if config.get("quantization_config") is None or scheme(config) != "int8":
+    """How engines that multiply in int8 round activations: to symmetric levels, each token by its own scale, or by one
+    scale for each linear layer; None where the weights are not int8, or for activations in any other form.
+    """
+    if scheme(config) != "int8":
         return None
     groups = config["quantization_config"]["config_groups"].values()
-    inputs = next((group.get("input_activations") for group in groups), None)
-    if not inputs:
-        return None
-    return "dynamic" if inputs.get("dynamic") else "static"
+    told = [
+        {"type": "int", "symmetric": True, "dynamic": False} | (one.get("input_activations") or {}) for one in groups
+    ]
+    for kind, wanted in _ACTIVATIONS.items():
+        if all(wanted.items() <= inputs.items() for inputs in told):
+            return kind
+    return None
 
 
 def _block(how: Mapping[str, Any]) -> str | None:

@@ -1,12 +1,15 @@
 """A sealed model's tensors, read one at a time and, where the format lets it, only this rank's part of each."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import torch
 
-from deepseek_runtime.quantize import declared
+from deepseek_runtime.quantize import activations, declared
+from deepseek_runtime.quantize.formats.registry import weight_name
 from deepseek_runtime.serve.layers.int8 import multiplies_int8
 from deepseek_runtime.serve.matrix import Int8Matrix, Matrix
 from deepseek_runtime.weights import safety
@@ -25,7 +28,7 @@ class Checkpoint:
         self.stored = StoredWeights(directory)
         config = safety.read_json(directory / safety.CONFIG)
         self._int8 = declared.scheme(config) == "int8" and multiplies_int8(device)
-        self._dynamic = self._int8 and declared.rounds_activations(config)
+        self._activations = declared.activations(config) if self._int8 else None
 
     def __enter__(self) -> Self:
         return self
@@ -51,4 +54,17 @@ class Checkpoint:
         if weight is None or weight.scale.shape[1] > 1:
             return self.read(name, rows, columns)
         values = weight.values if columns is None else weight.values[:, columns[0] : columns[1]]
-        return Int8Matrix(values, weight.scale, self._dynamic)
+        dynamic, inputs = self._activations == "dynamic", None
+        if self._activations == "static":
+            inputs = torch.full_like(
+                weight.scale, self.stored.input_scale(name.removesuffix(".weight")), dtype=torch.float32
+            )
+        return Int8Matrix(values, weight.scale, dynamic, inputs)
+
+    def rounding(self, module: str) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """What rounds the inputs of a layer that is read in plain numbers, as `matrix` has others' rounded."""
+        if self._activations is None or self.stored.dtype(weight_name(module)) is not None:
+            return None
+        if self._activations == "dynamic":
+            return activations.per_token
+        return partial(activations.by_scale, scale=self.stored.input_scale(module))

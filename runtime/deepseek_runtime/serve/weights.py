@@ -14,7 +14,7 @@ from deepseek_runtime.serve.attention.mla import LatentAttention, LatentDimensio
 from deepseek_runtime.serve.checkpoint import Checkpoint
 from deepseek_runtime.serve.layers.bank import bank
 from deepseek_runtime.serve.layers.experts import Experts, GroupedExperts, PackedExperts
-from deepseek_runtime.serve.layers.int8 import Int8Linear
+from deepseek_runtime.serve.layers.int8 import int8_linear
 from deepseek_runtime.serve.layers.linear import Linear, Projection
 from deepseek_runtime.serve.layers.mlp import FeedForward
 from deepseek_runtime.serve.layers.norm import RmsNorm
@@ -168,6 +168,7 @@ class _Loader:
             down=_project(self._stack([query, latent]), bias),
             query_up=query_up,
             latent_norm=self._norm(f"{at}.kv_a_layernorm", self.latent_epsilon),
+            round_latent=self.checkpoint.rounding(f"{at}.kv_b_proj"),
             up=self.checkpoint.read(f"{at}.kv_b_proj.weight", rows=(first * size, last * size)),
             dimensions=LatentDimensions(
                 last - first, c.qk_nope_head_dim, c.qk_rope_head_dim, c.v_head_dim, c.kv_lora_rank
@@ -248,4 +249,4 @@ def _reference(config: PretrainedConfig) -> Any:
 
 
 def _project(matrix: Matrix, bias: torch.Tensor | None = None) -> Projection:
-    return Int8Linear(matrix, bias) if isinstance(matrix, Int8Matrix) else Linear(matrix, bias)
+    return int8_linear(matrix, bias) if isinstance(matrix, Int8Matrix) else Linear(matrix, bias)

@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 from deepseek_runtime.job.reporter import Reporter
+from deepseek_runtime.quantize import activations
 from deepseek_runtime.quantize import model as quantize
 from deepseek_runtime.serve import runner as runners
 from deepseek_runtime.serve.chat import Chat
@@ -23,7 +24,7 @@ from deepseek_runtime.wire.paths import ARTIFACT
 from deepseek_runtime.wire.serve import ServeConfig
 from transformers import PreTrainedModel
 
-from tests.unit.serve.models import CHAT_TEMPLATE, make_model
+from tests.unit.serve.models import CHAT_TEMPLATE, TEXT, make_model
 
 
 class Model:
@@ -39,7 +40,10 @@ class Model:
 
     @property
     def reference(self) -> PreTrainedModel:
-        self._reference = self._reference or load_model(self.directory, torch.float32)
+        """Of a W8A8 model as evaluation computes it."""
+        if self._reference is None:
+            self._reference = load_model(self.directory, torch.float32)
+            activations.install(self._reference, self.directory)
         return self._reference
 
     @property
@@ -68,6 +72,7 @@ class Model:
 RECIPES: dict[str, dict[str, Any]] = {
     "int8": {"scheme": "int8"},
     "w8a8": {"scheme": "int8", "method": "dynamic"},
+    "static": {"scheme": "int8", "method": "static", "calibration": {"samples": 8, "sequence_length": 32}},
     "int4": {"scheme": "int4", "group_size": 32},
     "fp8": {"scheme": "fp8"},
     "fp8block": {"scheme": "fp8Block"},
@@ -76,6 +81,10 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def quantized(model: Model, output: Path, recipe: dict[str, Any]) -> Model:
+    if "calibration" in recipe:
+        text = output / "text.txt"
+        text.write_text("\n".join(TEXT * 40), "utf-8")
+        recipe = {**recipe, "calibration": {**recipe["calibration"], "text": (str(text),)}}
     job = QuantizeJob(
         identity="of-this-test",
         owner="test",

@@ -1,12 +1,15 @@
 """int8 weights are multiplied as they are; what that may change, and what it may not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
+from deepseek_runtime.quantize import declared
+from deepseek_runtime.quantize.activations import by_scale
 from deepseek_runtime.serve import runner as runners
 from deepseek_runtime.serve.layers.bank import Int8Bank, LinearBank, bank
-from deepseek_runtime.serve.layers.int8 import Int8Linear, multiplies_int8
+from deepseek_runtime.serve.layers.int8 import Int8Linear, StaticInt8Linear, int8_linear, multiplies_int8
 from deepseek_runtime.serve.layers.linear import Linear
 from deepseek_runtime.serve.matrix import Int8Matrix, stack
 from deepseek_runtime.serve.shard import Shard
@@ -76,6 +79,48 @@ def test_dynamic_rounds_each_token_by_its_own_largest(dtype: torch.dtype) -> Non
     assert torch.equal(product[1:2], Int8Linear(held)(x[1:2])), "a token's product depends on its neighbours"
 
 
+def static(out: int, inner: int, *scales: float) -> Int8Matrix:
+    """Layers one above the other, with so many outputs each."""
+    parts = [replace(matrix(out, inner), input_scale=torch.full((out, 1), scale)) for scale in scales]
+    stacked = stack(parts, torch.float32)
+    assert isinstance(stacked, Int8Matrix)
+    return stacked
+
+
+@needs_vnni
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 40),
+    scales=st.lists(st.sampled_from((0.003, 0.02, 0.1)), min_size=1, max_size=3),
+    dtype=st.sampled_from((torch.float32, torch.bfloat16)),
+    seed=st.integers(0, 9),
+)
+def test_static_rounds_to_the_levels_of_evaluation(
+    rows: int, scales: list[float], dtype: torch.dtype, seed: int
+) -> None:
+    """Halves to even, and to 127 at most on either side; each layer by its own scale."""
+    torch.manual_seed(seed)
+    held, x = static(24, 96, *scales), torch.randn(rows, 96).to(dtype)
+    x[0, :2] = torch.tensor([1000, -1000])
+    bias, add = torch.randn(24 * len(scales)), torch.randn(rows, 24 * len(scales))
+    parts = held.dequantize(torch.float32).double().split(24)
+    rounded = [by_scale(x.float(), scale).double() @ part.T for part, scale in zip(parts, scales, strict=True)]
+    expected = torch.cat(rounded, -1) + bias + add
+    product = int8_linear(held, bias)(x, add)
+    assert product.dtype == dtype
+    torch.testing.assert_close(product.double(), expected, rtol=1e-2 if dtype == torch.bfloat16 else 1e-4, atol=1e-4)
+
+
+@needs_vnni
+def test_experts_keep_static_scales_of_their_own() -> None:
+    torch.manual_seed(4)
+    experts = [static(24, 40, scale, scale * 2) for scale in (0.01, 0.03, 0.02)]
+    held, x = bank(experts, torch.float32), torch.randn(5, 40)
+    expected = torch.cat([int8_linear(experts[2])(x[:2]), int8_linear(experts[0])(x[2:])])
+    assert torch.equal(held(x, [(2, 2), (0, 3)]), expected)
+    assert not torch.equal(held(x, [(1, 2), (0, 3)])[:2], expected[:2])
+
+
 @needs_vnni
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_a_bank_multiplies_every_row_with_its_expert(*, dynamic: bool) -> None:
@@ -92,7 +137,8 @@ def test_matrices_of_several_kinds_become_plain() -> None:
     mixed = stack([held, plain], torch.float32)
     assert isinstance(mixed, torch.Tensor)
     assert torch.equal(mixed, torch.cat([held.dequantize(torch.float32), plain]))
-    assert isinstance(stack([held, matrix(2, 8, dynamic=True)], torch.float32), torch.Tensor)
+    for other in (matrix(2, 8, dynamic=True), static(2, 8, 0.1)):
+        assert isinstance(stack([held, other], torch.float32), torch.Tensor)
     assert isinstance(bank([held, plain], torch.float32), LinearBank)
 
 
@@ -111,3 +157,37 @@ def test_int8_layers_hold_int8(models: Callable[[str], Model], name: str) -> Non
     assert all(isinstance(layer.mlp.down, Int8Linear) for layer in layers)
     routed = [layer.mlp.experts for layer in layers if layer.mlp.experts is not None]
     assert all(isinstance(experts.down, Int8Bank) for experts in routed)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "rounded"),
+    [
+        (None, None),
+        ({"num_bits": 8, "strategy": "token", "dynamic": True}, "dynamic"),
+        ({"num_bits": 8, "strategy": "tensor"}, "static"),
+        ({"num_bits": 8, "strategy": "tensor", "symmetric": False}, None),
+        ({"num_bits": 8, "strategy": "token", "dynamic": True, "symmetric": False}, None),
+        ({"num_bits": 8, "strategy": "token"}, None),
+        ({"num_bits": 4, "strategy": "tensor"}, None),
+        ({"num_bits": 8, "strategy": "tensor", "type": "float"}, None),
+    ],
+)
+def test_activations_are_rounded_where_all_is_told_as_it_is_done(
+    inputs: dict[str, object] | None, rounded: str | None
+) -> None:
+    weights = {"num_bits": 8, "strategy": "channel"}
+    group = {"weights": weights, "input_activations": inputs}
+    told = {"quant_method": "compressed-tensors", "format": "int-quantized", "config_groups": {"group_0": group}}
+    assert declared.activations({"quantization_config": told}) == rounded
+
+
+@needs_vnni
+@pytest.mark.parametrize("name", ["v3-static", "llama-static"])
+def test_layers_with_static_scales_are_one_product_where_they_share_them(
+    models: Callable[[str], Model], name: str
+) -> None:
+    runner = runners.start(models(name).config(context_length=64), Shard(), lambda done, total: None)
+    for layer in runner.model.layers:
+        for projection in (layer.output, layer.mlp.gate_up, layer.mlp.down):
+            assert isinstance(projection, StaticInt8Linear)
+            assert len(projection.scales) == 1

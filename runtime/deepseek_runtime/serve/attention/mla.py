@@ -4,6 +4,7 @@ A cache row is [latent | rotated key], shared by all heads. Decodes and short ch
 query is multiplied into it (absorbed), so the context is never expanded to heads. Long chunks expand it once.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -44,15 +45,20 @@ class LatentAttention:
         down: Projection,
         query_up: tuple[RmsNorm, Projection] | None,
         latent_norm: RmsNorm,
+        round_latent: Callable[[torch.Tensor], torch.Tensor] | None = None,
         up: torch.Tensor,
         dimensions: LatentDimensions,
         scale: float,
         rotary: Rotary,
     ) -> None:
-        """`down` gives [query or its low-rank form | latent | rope key]; `up` (heads * (nope + value), latent)."""
+        """`down` gives [query or its low-rank form | latent | rope key]; `up` (heads * (nope + value), latent).
+
+        `round_latent` is for an `up` whose inputs are to be rounded: it may be absorbed, so the cache has them rounded.
+        """
         self.down = down
         self.query_up = query_up
         self.latent_norm = latent_norm
+        self.round_latent = round_latent
         self.up = up
         self.d = dimensions
         self.scale = scale
@@ -93,7 +99,10 @@ class LatentAttention:
         query = query.reshape(len(x), d.heads, d.nope + d.rope)
         # The queries' and the one shared key's rotation in one call.
         rotated = self.rotary.rotate(torch.cat([query[..., d.nope :], key[:, None]], 1), batch.factors)
-        rows = torch.cat([self.latent_norm(latent), rotated[:, -1]], -1)
+        latent = self.latent_norm(latent)
+        if self.round_latent is not None:
+            latent = self.round_latent(latent)
+        rows = torch.cat([latent, rotated[:, -1]], -1)
         return Queries(query[..., : d.nope], rotated[:, :-1]), rows
 
     def _latent(self, q: Queries, at: slice, keys: torch.Tensor, mask: torch.Tensor, out: torch.Tensor) -> None:

@@ -5,9 +5,9 @@ from typing import Protocol
 
 import torch
 
-from deepseek_runtime.serve.layers.int8 import Int8Weight, activations
-from deepseek_runtime.serve.layers.linear import Linear
-from deepseek_runtime.serve.matrix import Int8Matrix, Matrix
+from deepseek_runtime.serve.layers.int8 import Int8Weight, activations, int8_linear
+from deepseek_runtime.serve.layers.linear import Linear, Projection
+from deepseek_runtime.serve.matrix import Int8Matrix, Matrix, of_one_kind
 
 Hits = Sequence[tuple[int, int]]
 """Experts in the order of the rows, and how many rows each has."""
@@ -22,10 +22,10 @@ class Bank(Protocol):
 
 
 class LinearBank:
-    """In plain numbers."""
+    """A product for each expert, which has nothing in common with others: plain numbers, or scales of its own."""
 
-    def __init__(self, matrices: Sequence[torch.Tensor]) -> None:
-        self.experts = [Linear(matrix) for matrix in matrices]
+    def __init__(self, experts: Sequence[Projection]) -> None:
+        self.experts = experts
 
     def __call__(self, x: torch.Tensor, hits: Hits) -> torch.Tensor:
         """As Bank."""
@@ -50,7 +50,8 @@ class Int8Bank:
 
 def bank(matrices: Sequence[Matrix], dtype: torch.dtype) -> Bank:
     """int8 where all experts are of one kind, else in `dtype`."""
-    int8 = [matrix for matrix in matrices if isinstance(matrix, Int8Matrix)]
-    if len(int8) == len(matrices) and len({matrix.dynamic for matrix in int8}) == 1:
-        return Int8Bank(int8)
-    return LinearBank([m.dequantize(dtype) if isinstance(m, Int8Matrix) else m for m in matrices])
+    if not of_one_kind(matrices):
+        return LinearBank([Linear(m.dequantize(dtype) if isinstance(m, Int8Matrix) else m) for m in matrices])
+    if matrices[0].input_scale is not None:
+        return LinearBank([int8_linear(matrix) for matrix in matrices])
+    return Int8Bank(matrices)

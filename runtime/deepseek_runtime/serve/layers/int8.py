@@ -1,9 +1,9 @@
 """Products of int8 weights on CPUs that multiply bytes (VNNI): a quarter of fp32's bytes to read, half of bf16's.
 
 fbgemm's kernel wants activations in bytes. Where the model's are to be rounded to int8 (W8A8), a token is one row of
-bytes. Where they are not (weight-only), a token becomes two rows, its high and its low byte, whose products are put
-together again: 16 bits relative to the token's largest number, finer than bfloat16, and reading the weights once
-for both is what counts at the few rows of a decode.
+bytes, by a scale of its own or by one that calibration has fixed. Where they are not (weight-only), a token becomes two
+rows, its high and its low byte, whose products are put together again: 16 bits relative to the token's largest number,
+finer than bfloat16, and reading the weights once for both is what counts at the few rows of a decode.
 """
 
 import warnings
@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import torch
 
+from deepseek_runtime.quantize.activations import LARGEST
+from deepseek_runtime.serve.layers.linear import Projection
 from deepseek_runtime.serve.matrix import Int8Matrix
 
 _ZERO = 128
@@ -101,7 +103,7 @@ class Int8Weight:
 
 
 class Int8Linear:
-    """x @ weight.T (+ bias, + add), as Linear."""
+    """x @ weight.T (+ bias, + add), as Linear; what a token becomes depends on its own largest number."""
 
     def __init__(self, matrix: Int8Matrix, bias: torch.Tensor | None = None) -> None:
         self.activations = activations(matrix)
@@ -112,10 +114,51 @@ class Int8Linear:
         """(rows, in) to (rows, out), plus `add` of the result's shape."""
         encoded, scale = self.activations.encode(x)
         y = self.activations.decode(self.weight(encoded), scale)
-        for term in (self.bias, add):
-            if term is not None:
-                y += term
-        return y.to(x.dtype)
+        return _plus(y, self.bias, add).to(x.dtype)
+
+
+class StaticInt8Linear:
+    """As Int8Linear, with inputs rounded by fixed scales as `quantize.activations.by_scale` does: evaluation saw that.
+
+    Layers that share their inputs share their scale where calibration was done here, and are one product. Where a
+    checkpoint gives them several, each is multiplied by itself: the largest of the scales would be other rounding.
+    """
+
+    def __init__(self, matrix: Int8Matrix, input_scale: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        scales, heights = torch.unique_consecutive(input_scale, return_counts=True)
+        self.scales: list[float] = scales.tolist()
+        first = 0
+        self.weights = []
+        for scale, height in zip(self.scales, heights.tolist(), strict=True):
+            rows = slice(first, first := first + height)
+            # The inputs' scale goes into the weight's: products come out as they are to be.
+            part = Int8Matrix(matrix.values[rows], matrix.scale[rows].double() * scale, dynamic=False)
+            self.weights.append(Int8Weight(part, step=1.0))
+        self.bias = bias
+
+    def __call__(self, x: torch.Tensor, add: torch.Tensor | None = None) -> torch.Tensor:
+        """(rows, in) to (rows, out), plus `add` of the result's shape."""
+        exact = x.float()
+        parts = [
+            weight((exact / scale).clamp_(-LARGEST, LARGEST))  # the kernel, which rounds, would reach to -128
+            for scale, weight in zip(self.scales, self.weights, strict=True)
+        ]
+        y = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        return _plus(y, self.bias, add).to(x.dtype)
+
+
+def int8_linear(matrix: Int8Matrix, bias: torch.Tensor | None = None) -> Projection:
+    """The product with a matrix, with the activations that it wants."""
+    if matrix.input_scale is not None:
+        return StaticInt8Linear(matrix, matrix.input_scale, bias)
+    return Int8Linear(matrix, bias)
+
+
+def _plus(y: torch.Tensor, *terms: torch.Tensor | None) -> torch.Tensor:
+    for term in terms:
+        if term is not None:
+            y += term
+    return y
 
 
 def _largest(x: torch.Tensor) -> torch.Tensor:
