@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from deepseek_runtime.job.errors import DataError
+from deepseek_runtime.quantize.parts import BLOCKS
 
-BLOCK = "fp8Block"
 _BLOCK_SIZE = [128, 128]
 _FORMS: dict[tuple[Any, Any, Any], str] = {
     ("pack-quantized", "int", 8): "int8",
@@ -34,8 +34,8 @@ def scheme(config: Mapping[str, Any]) -> str | None:
         "UnsupportedQuantization",
         f"The weights are quantized ({called}) in a form that this runtime does not read. It reads plain weights; int8 "
         "(pack-quantized, int-quantized), int4 (pack-quantized) and fp8 (float-quantized) of compressed-tensors, "
-        "symmetric, with a scale for each channel or group; and DeepSeek's fp8 in blocks of 128 x 128. Name a "
-        "repository or revision with bfloat16 weights.",
+        "symmetric, with a scale for each channel or group, neither transformed nor sparse and without scales of the "
+        "cache; and DeepSeek's fp8 in blocks of 128 x 128. Name a repository or revision with bfloat16 weights.",
     )
 
 
@@ -57,14 +57,21 @@ def activations(config: Mapping[str, Any]) -> Literal["static", "dynamic"] | Non
 
 def _block(how: Mapping[str, Any]) -> str | None:
     fits = how.get("fmt", "e4m3") == "e4m3" and how.get("weight_block_size") == _BLOCK_SIZE
-    return BLOCK if fits and how.get("activation_scheme", "dynamic") == "dynamic" else None
+    return BLOCKS if fits and how.get("activation_scheme", "dynamic") == "dynamic" else None
 
 
 def _groups(how: Any) -> set[str | None]:
     groups = how.get("config_groups") if isinstance(how, dict) else None
-    if not isinstance(groups, dict) or how.get("quant_method") != "compressed-tensors":
+    if not isinstance(groups, dict) or how.get("quant_method") != "compressed-tensors" or _more(how):
         return set()
     return {_group(group, how.get("format")) if isinstance(group, dict) else None for group in groups.values()}
+
+
+def _more(how: Mapping[str, Any]) -> bool:
+    """Whether weights alone do not make the model: they are rotated or sparse, or the cache has scales of its own."""
+    sparse = how.get("sparsity_config")
+    dense = not sparse or (isinstance(sparse, dict) and sparse.get("format") == "dense")
+    return bool(how.get("transform_config") or how.get("kv_cache_scheme")) or not dense
 
 
 def _group(group: Mapping[str, Any], form: Any) -> str | None:

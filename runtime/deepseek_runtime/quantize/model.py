@@ -11,6 +11,7 @@ from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.quantize import calibrated, calibration, declared, schemes
 from deepseek_runtime.quantize.gptq_layers import Gptq
 from deepseek_runtime.quantize.ledger import Ledger, sha256
+from deepseek_runtime.quantize.parts import BLOCKS
 from deepseek_runtime.quantize.selection import Scope, Selection, select
 from deepseek_runtime.quantize.shards import Conversion
 from deepseek_runtime.quantize.static_scales import StaticScales
@@ -82,7 +83,7 @@ def _scope(job: QuantizeJob, config: dict[str, Any]) -> Scope:
 
 def _check_base(job: QuantizeJob, config: dict[str, Any]) -> None:
     found = declared.scheme(config)
-    if found is not None and (found != declared.BLOCK or job.scheme == declared.BLOCK):
+    if found is not None and (found != BLOCKS or job.scheme == BLOCKS):
         raise ConfigurationError(
             "AlreadyQuantized", f"{job.input} is quantized already ({found}). Quantize the base model."
         )

@@ -9,9 +9,9 @@ import torch
 
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.quantize.formats import registry
-from deepseek_runtime.quantize.formats.format import Entry, Format, Shape
-from deepseek_runtime.quantize.formats.registry import INPUT_SCALE
+from deepseek_runtime.quantize.formats.format import Format
 from deepseek_runtime.quantize.formats.weight import Block, QuantizedWeight
+from deepseek_runtime.quantize.parts import INPUT_SCALE, Entry, Shape
 from deepseek_runtime.quantize.rounding import FP8, INT4, INT8, Levels, round_to_nearest
 from deepseek_runtime.quantize.selection import HEAD
 from deepseek_runtime.weights.writer import DTYPES

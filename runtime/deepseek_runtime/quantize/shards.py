@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from deepseek_runtime.job.errors import DataError
-from deepseek_runtime.quantize.formats.format import Entry
 from deepseek_runtime.quantize.formats.registry import weight_name
 from deepseek_runtime.quantize.formats.weight import QuantizedWeight
+from deepseek_runtime.quantize.parts import FLOATS, Entry
 from deepseek_runtime.quantize.schemes import Scheme
 from deepseek_runtime.quantize.selection import EXPERT, Selection
 from deepseek_runtime.weights.header import ITEM_SIZE
@@ -17,8 +17,6 @@ from deepseek_runtime.weights.load import KEPT_IN_FLOAT32
 from deepseek_runtime.weights.safety import Shard
 from deepseek_runtime.weights.stored import StoredWeights
 from deepseek_runtime.weights.writer import DTYPES, Writer
-
-_FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 class Conversion:
@@ -69,7 +67,7 @@ class Conversion:
             return self._scheme.layout(name.removesuffix(".weight"), shape, self._scale_dtype(stored))
         if stored is None:
             return {name: (self._dtype, shape)}
-        rounded = self._scheme is None and stored in _FLOATS and not name.endswith(KEPT_IN_FLOAT32)
+        rounded = self._scheme is None and stored in FLOATS and not name.endswith(KEPT_IN_FLOAT32)
         return {name: (self._dtype if rounded else stored, shape)}
 
     def convert(self, name: str) -> Iterator[tuple[str, torch.Tensor]]:

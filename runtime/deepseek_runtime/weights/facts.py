@@ -6,6 +6,7 @@ from typing import Any
 
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.quantize import declared
+from deepseek_runtime.quantize.parts import BLOCKS
 from deepseek_runtime.weights import safety
 from deepseek_runtime.wire.architecture import FAMILIES, parameters
 from deepseek_runtime.wire.attention import attention
@@ -40,7 +41,7 @@ def _dtype(config: Mapping[str, Any]) -> str:
     """Of the numbers that most weights are stored in: int8, int4 or fp8 where they are quantized."""
     quantized = declared.scheme(config)
     if quantized is not None:
-        return "fp8" if quantized == declared.BLOCK else quantized
+        return "fp8" if quantized == BLOCKS else quantized
     return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 
 

@@ -1,43 +1,51 @@
-"""Whether weights have the names and shapes that config.json makes of them, told from the files' headers alone.
+"""Whether weights have the names, shapes and form that config.json makes of them, told from the files' headers alone.
 
-The names and shapes are those of transformers 5.23's checkpoints of each family. What is there beyond them (a head for
-the prediction of several tokens, biases) is not looked at.
+The names and shapes are those of transformers 5.23's checkpoints of each family. Of what is there beyond them (a head
+for the prediction of several tokens, biases) only the form of quantized weights is looked at.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deepseek_runtime.job.errors import DataError
+from deepseek_runtime.quantize import declared, parts
+from deepseek_runtime.quantize.parts import Entry, Shape
 from deepseek_runtime.weights import safety
 from deepseek_runtime.weights.safety import Shard
 from deepseek_runtime.wire.architecture import FAMILIES, complete
 
-Shape = tuple[int, ...]
-
 _NAMED = 3
-_QUANTIZED = ".weight_packed"
-"""A stored form whose shape says little; whoever unpacks it compares it with the shape that stands beside it."""
 
 
 def check(directory: Path, shards: Sequence[Shard]) -> None:
-    """DataError `ShapeMismatch` naming file, tensor and both shapes; `BadWeights` naming tensors that are missing."""
+    """DataError `ShapeMismatch` naming file, tensor and both shapes; `BadWeights` naming tensors that are missing, or a
+    weight that is not stored as config.json declares."""
     config = safety.read_json(directory / safety.CONFIG)
-    family = FAMILIES[config["architectures"][0]]
+    family, scheme = FAMILIES[config["architectures"][0]], declared.scheme(config)
     where = {name: shard for shard in shards for name in shard.tensors}
+    quantized = _quantized(shards)
     missing = []
     for name, shape in expected(family, config):
+        module = name.removesuffix(f".{parts.WEIGHT}")
         if name not in where:
-            if f"{name.removesuffix('.weight')}{_QUANTIZED}" not in where:
+            if module not in quantized:
                 missing.append(name)
             continue
-        found = where[name].tensors[name].shape
-        if found != shape:
+        found = where[name].tensors[name]
+        if found.shape != shape:
             raise DataError(
                 "ShapeMismatch",
-                f"Tensor {name} in {where[name].path.name} has the shape {list(found)}; {safety.CONFIG} makes it "
+                f"Tensor {name} in {where[name].path.name} has the shape {list(found.shape)}; {safety.CONFIG} makes it "
                 f"{list(shape)}. One of the two is of another model: put together the files of one.",
             )
+        if module not in quantized and found.dtype not in parts.FLOATS:
+            raise _misstored(module, {parts.WEIGHT: (found.dtype, found.shape)}, scheme)
+    shapes = dict(expected(family, config))
+    for module, stored in quantized.items():
+        if not parts.fit(scheme, stored, shapes.get(f"{module}.{parts.WEIGHT}")):
+            raise _misstored(module, stored, scheme)
     if missing:
         others = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise DataError(
@@ -45,6 +53,26 @@ def check(directory: Path, shards: Sequence[Shard]) -> None:
             f"The weights lack {', '.join(missing[:_NAMED])}{others}, which a {family} of this {safety.CONFIG} has. "
             "Put together the files of one model, all of them.",
         )
+
+
+def _quantized(shards: Sequence[Shard]) -> dict[str, dict[str, Entry]]:
+    """The parts of every weight that is not one plain tensor, by its module."""
+    found: dict[str, dict[str, Entry]] = defaultdict(dict)
+    for shard in shards:
+        for name, info in shard.tensors.items():
+            module, _, part = name.rpartition(".")
+            if module and part in parts.PARTS:
+                found[module][part] = (info.dtype, info.shape)
+    return {module: stored for module, stored in found.items() if stored.keys() & parts.MARKS}
+
+
+def _misstored(module: str, stored: Mapping[str, Entry], scheme: str | None) -> DataError:
+    told = ", ".join(f"{part} {dtype} {list(shape)}" for part, (dtype, shape) in sorted(stored.items()))
+    return DataError(
+        "BadWeights",
+        f"{module} is stored as {told}, which is no weight of the kind that {safety.CONFIG} declares "
+        f"({scheme or 'not quantized'}). Put together the files of one model, all of them.",
+    )
 
 
 def expected(family: str, config: Mapping[str, Any]) -> Iterator[tuple[str, Shape]]:

@@ -11,9 +11,10 @@ from typing import Self
 import torch
 
 from deepseek_runtime.job.errors import DataError
-from deepseek_runtime.quantize.formats.format import Entry, Format, Rows, Shape
-from deepseek_runtime.quantize.formats.registry import INPUT_SCALE, MARKS, PARTS, recognize, weight_name
+from deepseek_runtime.quantize.formats.format import Format, Rows
+from deepseek_runtime.quantize.formats.registry import recognize, weight_name
 from deepseek_runtime.quantize.formats.weight import QuantizedWeight
+from deepseek_runtime.quantize.parts import INPUT_SCALE, MARKS, PARTS, Entry, Shape
 from deepseek_runtime.weights import safety
 from deepseek_runtime.weights.header import ITEM_SIZE, TensorInfo
 from deepseek_runtime.weights.safety import Shard

@@ -57,6 +57,18 @@ DISTILLED = {
     "vocab_size": 128256,
 }
 FP8 = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [128, 128]}
+OWN = {
+    "quant_method": "compressed-tensors",
+    "format": "pack-quantized",
+    "config_groups": {
+        "group_0": {
+            "targets": ["Linear"],
+            "weights": {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel"},
+        }
+    },
+}
+UNUSED = {"transform_config": {}, "kv_cache_scheme": None, "sparsity_config": {"format": "dense"}}
+"""What other tools write where they have nothing to say."""
 
 
 @pytest.mark.parametrize("config", [V2_LITE, DISTILLED], ids=["V2-Lite", "R1-Distill-Llama-8B"])
@@ -82,6 +94,9 @@ def test_deepseeks_fp8_blocks_are_read(tmp_path: Path) -> None:
         {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": None}}},
         "int8",
         {},
+        {**OWN, "transform_config": {"config_groups": {"R1": {"type": "hadamard"}}}},
+        {**OWN, "kv_cache_scheme": {"num_bits": 8, "type": "float"}},
+        {**OWN, "sparsity_config": {"format": "sparse-24-bitmask"}},
     ],
 )
 def test_other_forms_are_refused_with_what_they_are_called(tmp_path: Path, how: object) -> None:
@@ -92,11 +107,5 @@ def test_other_forms_are_refused_with_what_they_are_called(tmp_path: Path, how: 
 
 
 def test_the_int8_of_this_project_is_read(tmp_path: Path) -> None:
-    weights = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel"}
-    own = {
-        "quant_method": "compressed-tensors",
-        "format": "pack-quantized",
-        "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}},
-    }
-    (tmp_path / "config.json").write_text(json.dumps(DISTILLED | {"quantization_config": own}))
+    (tmp_path / "config.json").write_text(json.dumps(DISTILLED | {"quantization_config": OWN | UNUSED}))
     support.check(tmp_path)

@@ -6,12 +6,10 @@ from typing import Protocol
 import torch
 
 from deepseek_runtime.quantize.formats.weight import Block, QuantizedWeight
+from deepseek_runtime.quantize.parts import Entry, Shape
 
-Shape = tuple[int, ...]
 Rows = tuple[int, int]
 """First and last-plus-one."""
-Entry = tuple[str, Shape]
-"""dtype, by its name in the format of safetensors, and shape of one tensor."""
 
 
 class Read(Protocol):

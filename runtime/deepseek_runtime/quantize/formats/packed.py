@@ -5,15 +5,13 @@ padded with zero bits. Beside `weight_packed` stand `weight_scale`, one for each
 inputs of it, and `weight_shape`. transformers and vLLM read it.
 """
 
-import math
 from collections.abc import Mapping
 
 import torch
 
-from deepseek_runtime.quantize.formats.format import Entry, Read, Rows, Shape, block
+from deepseek_runtime.quantize.formats.format import Read, Rows, block
 from deepseek_runtime.quantize.formats.weight import QuantizedWeight
-
-PACKED, SCALE, SHAPE = "weight_packed", "weight_scale", "weight_shape"
+from deepseek_runtime.quantize.parts import PACKED, SCALE, SHAPE, Entry, Shape, packed_columns
 
 
 class PackQuantized:
@@ -51,11 +49,6 @@ class PackQuantized:
         """The weight, or the given rows of it."""
         scale = read(SCALE, rows)
         return QuantizedWeight(unpack(read(PACKED, rows), shape[1], self.bits), scale, (1, shape[1] // scale.shape[1]))
-
-
-def packed_columns(columns: int, bits: int = 8) -> int:
-    """How many int32 a row of so many values takes."""
-    return math.ceil(columns * bits / 32)
 
 
 def unpack(packed: torch.Tensor, columns: int, bits: int = 8) -> torch.Tensor:

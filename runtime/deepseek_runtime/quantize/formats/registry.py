@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from deepseek_runtime.quantize.formats.format import Entry, Format, Read, Shape
-from deepseek_runtime.quantize.formats.packed import PACKED, PackQuantized
-from deepseek_runtime.quantize.formats.scaled import SCALE, SCALE_INV, WEIGHT, BlockScaled, ChannelScaled
+from deepseek_runtime.quantize.formats.format import Format, Read
+from deepseek_runtime.quantize.formats.packed import PackQuantized
+from deepseek_runtime.quantize.formats.scaled import BlockScaled, ChannelScaled
+from deepseek_runtime.quantize.parts import ACTIVATIONS, WEIGHT, Entry, Shape
 
 PACKED_INT8 = PackQuantized(8)
 PACKED_INT4 = PackQuantized(4)
@@ -14,16 +15,6 @@ FP8_BLOCK = BlockScaled()
 
 FORMATS: tuple[Format, ...] = (PACKED_INT8, PACKED_INT4, INT8, FP8, FP8_BLOCK)
 """Four values fill one int32 with eight bits as with four: eight come first, and no group is so small."""
-
-MARKS = frozenset({PACKED, SCALE, SCALE_INV})
-"""Of these parts at least one stands beside every quantized weight, and beside no other."""
-INPUT_SCALE = "input_scale"
-ACTIVATIONS = frozenset({INPUT_SCALE, "input_zero_point"})
-"""What a calibrated weight has for who multiplies in int8; reading the weight takes neither."""
-PARTS = frozenset[str]().union(
-    ACTIVATIONS, {"weight_zero_point", "weight_g_idx", "weight_global_scale"}, *(form.parts for form in FORMATS)
-)
-"""Names of tensors that belong to a quantized weight. Those that no format has make it one that is not read."""
 
 
 def recognize(parts: Mapping[str, Entry], read: Read) -> tuple[Format, Shape] | None:

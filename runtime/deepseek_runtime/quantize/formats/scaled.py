@@ -11,11 +11,9 @@ from collections.abc import Mapping
 
 import torch
 
-from deepseek_runtime.quantize.formats.format import Entry, Read, Rows, Shape, block
+from deepseek_runtime.quantize.formats.format import Read, Rows, block
 from deepseek_runtime.quantize.formats.weight import QuantizedWeight
-
-WEIGHT, SCALE, SCALE_INV = "weight", "weight_scale", "weight_scale_inv"
-BLOCK = 128
+from deepseek_runtime.quantize.parts import BLOCK, SCALE, SCALE_INV, WEIGHT, Entry, Shape
 
 
 class ChannelScaled:
