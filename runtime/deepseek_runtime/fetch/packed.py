@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from deepseek_runtime.fetch import archive
 from deepseek_runtime.fetch.selection import Selection, select
 from deepseek_runtime.fetch.source import RemoteFile, Source
+from deepseek_runtime.weights import manifest
 from deepseek_runtime.weights.safety import CONFIG
 
 LOG = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ def unpack(
     model is. Where several have the same file the last one counts, as in layers of an image. Errors: those of
     `archive.members`, of `select`, of `demand`.
     """
+    for path in manifest.walk(root).keys() - {file.path for file in files}:
+        (root / path).unlink()  # of an attempt that was killed after it had unpacked them
     found = _found(source, files, root)
     home = home_of(map(PurePosixPath, found))
     inside = [

@@ -135,3 +135,25 @@ def test_an_archive_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"source\.http") as caught:
         fetch(hub, tmp_path, lambda url, _: HttpSource(archive=HttpFile(url=f"{url}m.tar", sha256=sha256(packed))))
     assert caught.value.reason == "MissingFile"
+
+
+def test_a_fetch_that_was_killed_after_unpacking_needs_no_more_room_than_it_had(tmp_path: Path) -> None:
+    files = repository(60_000, 30_000)
+    packed = archive(files, "w")
+    hub = Hub(REPO, {**files, "m.tar": packed})
+    room = len(packed) + sum(map(len, files.values())) + model.SPARE
+
+    def usage(directory: Path) -> Any:
+        used = sum(manifest.walk(directory).values())
+        return namedtuple("usage", "total used free")(room, used, room - used)
+
+    def whole(url: str, _: Any) -> HttpSource:
+        return HttpSource(archive=HttpFile(url=f"{url}m.tar", sha256=sha256(packed)))
+
+    with mock.patch.object(model.shutil, "disk_usage", side_effect=usage):
+        with (
+            mock.patch.object(model.admission, "check", side_effect=KeyboardInterrupt),
+            pytest.raises(KeyboardInterrupt),
+        ):
+            fetch(hub, tmp_path, whole)
+        assert fetch(hub, tmp_path, whole).artifact is not None
