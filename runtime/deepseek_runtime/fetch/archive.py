@@ -43,6 +43,10 @@ _MALFORMED = (
 """What the readers of the standard library raise on bytes that are no archive, or a broken one."""
 
 
+_MOST = 20 * MAX_FILES
+"""Entries of an archive, whatever they are: a base image's layer has so many, and each takes a kilobyte of memory."""
+
+
 class _Archive(Protocol):
     def members(self, below: str | tuple[str, ...]) -> Iterator[RemoteFile]:
         """Plain files whose names begin so; DataError `UnsafeFile` for anything else there but folders."""
@@ -122,7 +126,9 @@ class _Tar:
         self._found: dict[str, tarfile.TarInfo] = {}
 
     def members(self, below: str | tuple[str, ...]) -> Iterator[RemoteFile]:
-        for info in self._tar:
+        for count, info in enumerate(self._tar):
+            if count == _MOST:
+                raise _crowded(self._shown)
             name = info.name.removeprefix("./")
             if info.isdir() or not name.startswith(below):
                 continue
@@ -143,6 +149,8 @@ class _Zip:
         self._zip, self._shown = zipped, shown
 
     def members(self, below: str | tuple[str, ...]) -> Iterator[RemoteFile]:
+        if len(self._zip.infolist()) > _MOST:
+            raise _crowded(self._shown)
         for info in self._zip.infolist():
             if info.is_dir() or not info.filename.startswith(below):
                 continue
@@ -166,6 +174,10 @@ class _Bounded:
         if not 0 <= size <= _AT_ONCE:
             raise tarfile.ReadError
         return self._file.read(size)
+
+
+def _crowded(shown: str) -> DataError:
+    return DataError("InvalidSource", f"{shown} has more than {_MOST:,} entries. Pack the model's files alone.")
 
 
 def _unsafe(name: str, shown: str) -> DataError:

@@ -6,6 +6,7 @@ import stat
 import tarfile
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from deepseek_runtime.fetch import archive
@@ -103,6 +104,13 @@ def test_a_header_that_asks_for_more_than_memory_holds(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         unpacked(tmp_path, data)
     assert caught.value.reason == "BadArchive"
+
+
+@pytest.mark.parametrize("data", [tarred(), zipped()], ids=["tar", "zip"])
+def test_more_entries_than_memory_should_hold(tmp_path: Path, data: bytes) -> None:
+    with mock.patch.object(archive, "_MOST", 1), pytest.raises(DataError, match="more than 1 entries") as caught:
+        unpacked(tmp_path, data)
+    assert caught.value.reason == "InvalidSource"
 
 
 @settings(max_examples=150, deadline=None)
