@@ -73,7 +73,7 @@ class Oci:
             manifest, revision = self._manifest(transport, retries, self._named)
             if self._digest is not None and revision != self._digest:
                 raise DataError("DigestMismatch", f"{self.name} is {revision}. Ask who runs the registry.")
-            if manifest.get("mediaType") in _INDEXES or "manifests" in manifest:
+            if str(manifest.get("mediaType")) in _INDEXES or "manifests" in manifest:
                 inner = _one_of(manifest, self.name)
                 manifest, found = self._manifest(transport, retries, inner)
                 if found != inner:
@@ -161,9 +161,11 @@ class Oci:
 
 def _one_of(index: Mapping[str, Any], name: str) -> str:
     """The manifest for this platform, or the only one."""
-    entries = [entry for entry in index.get("manifests") or () if isinstance(entry, dict)]
+    listed = index.get("manifests")
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     machine = _ARCHITECTURES.get(platform.machine(), platform.machine())
-    mine = [entry for entry in entries if (entry.get("platform") or {}).get("architecture") == machine]
+    platforms = [entry["platform"] if isinstance(entry.get("platform"), dict) else {} for entry in entries]
+    mine = [entry for entry, its in zip(entries, platforms, strict=True) if its.get("architecture") == machine]
     chosen = (mine or entries)[:1]
     if not chosen or not _DIGEST.fullmatch(str(chosen[0].get("digest"))):
         raise DataError("InvalidSource", f"{name} is an index without manifests. Push the model anew.")
@@ -172,14 +174,17 @@ def _one_of(index: Mapping[str, Any], name: str) -> str:
 
 def _files(manifest: Mapping[str, Any], name: str) -> tuple[RemoteFile, ...]:
     """Layers with a name are files, tar layers archives; others are nothing that a model needs."""
-    below = _IN_IMAGES if (manifest.get("config") or {}).get("mediaType") in _IMAGES else ""
+    config, layers = manifest.get("config"), manifest.get("layers") or []
+    below = _IN_IMAGES if isinstance(config, dict) and str(config.get("mediaType")) in _IMAGES else ""
     files = list[RemoteFile]()
-    for number, layer in enumerate(manifest.get("layers") or ()):
+    if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
+        raise DataError("InvalidSource", f"The manifest of {name} has no list of layers. Push the model anew.")
+    for number, layer in enumerate(layers):
         digest, size, kind = str(layer.get("digest")), layer.get("size"), str(layer.get("mediaType"))
         if not _DIGEST.fullmatch(digest) or type(size) is not int or size < 0:
             raise DataError("InvalidSource", f"{name} has a layer without sha256 digest or size. Push the model anew.")
         sha256 = digest.removeprefix("sha256:")
-        titles = layer.get("annotations") or {}
+        titles = layer["annotations"] if isinstance(layer.get("annotations"), dict) else {}
         title = next((titles[key] for key in _NAMES if isinstance(titles.get(key), str)), None)
         if (tar := _TAR.search(kind)) is not None:
             if tar[2] == "zstd":

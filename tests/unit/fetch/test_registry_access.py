@@ -15,7 +15,7 @@ import pytest
 from deepseek_runtime.fetch.oci import Oci
 from deepseek_runtime.fetch.registry_access import Access
 from deepseek_runtime.fetch.troubles import Retries
-from deepseek_runtime.job.errors import ConfigurationError
+from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.wire.job import OciSource
 
 from tests.unit.fetch.world import QUICK
@@ -35,7 +35,7 @@ MANIFEST = {
 
 
 @contextmanager
-def registry(tokens: list[str], asked: list[dict[str, Any]]) -> Iterator[str]:
+def registry(tokens: list[str], asked: list[dict[str, Any]], manifest: Any = MANIFEST) -> Iterator[str]:
     """One that takes the last of `tokens`, and gives them one by one; `asked` for them."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
@@ -45,12 +45,12 @@ def registry(tokens: list[str], asked: list[dict[str, Any]]) -> Iterator[str]:
                 asked.append({"authorization": given, **parse_qs(urlsplit(self.path).query)})
                 self._give(200, {"token": tokens[min(len(asked), len(tokens)) - 1]})
             elif given == f"Bearer {tokens[-1]}":
-                self._give(200, MANIFEST)
+                self._give(200, manifest)
             else:
                 challenge = f'Bearer realm="http://{host}/token",service="ours",scope="repository:tiny:pull,push"'
                 self._give(401, {}, {"WWW-Authenticate": challenge})
 
-        def _give(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        def _give(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
             data = json.dumps(body).encode()
             self.send_response(status)
             for name, value in {**(headers or {}), "Content-Length": str(len(data))}.items():
@@ -93,6 +93,28 @@ def test_a_token_that_does_not_suffice_is_not_asked_for_for_ever() -> None:
             source.listing(Retries(QUICK))
     assert caught.value.reason == "AccessDenied"
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        [],
+        {"layers": "all"},
+        {"layers": ["one"]},
+        {"layers": [{**MANIFEST["layers"][0], "annotations": ["title"]}]},
+        {"config": [], "layers": [{"digest": [], "size": True}]},
+        {"config": {"mediaType": []}, "mediaType": {}, "layers": {}},
+        {"manifests": 7},
+        {"manifests": [{"platform": "linux"}, 1]},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_is_none_is_refused_in_words(manifest: Any) -> None:
+    with registry(["one"], [], manifest) as host:
+        source = Oci(OciSource(reference=f"{host}/tiny:v1", plain_http=True), NETWORKS)
+        with pytest.raises(DataError) as caught:
+            source.listing(Retries(QUICK))
+    assert caught.value.reason == "InvalidSource"
 
 
 @pytest.mark.parametrize(
