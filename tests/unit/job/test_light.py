@@ -17,6 +17,11 @@ RUNTIME = Path(deepseek_runtime.__file__).parents[1]
         "deepseek_runtime.job.run",
         "deepseek_runtime.models.publish",
         "deepseek_runtime.models.imported",
+        "deepseek_runtime.fetch.model",
+        "deepseek_runtime.fetch.dataset",
+        "deepseek_runtime.fetch.object_store",
+        "deepseek_runtime.signing.artifact",
+        "deepseek_runtime.signing.verification",
     ],
 )
 def test_no_torch(module: str) -> None:
@@ -25,3 +30,11 @@ def test_no_torch(module: str) -> None:
         [sys.executable, "-c", code], env={"PYTHONPATH": str(RUNTIME)}, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_library_of_stores_is_for_stores() -> None:
+    code = "import sys, deepseek_runtime.fetch.model; print('obstore' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(RUNTIME)}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
