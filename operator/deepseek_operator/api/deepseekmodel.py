@@ -195,7 +195,7 @@ class QuantizationSpec(ApiModel):
         )
     )
     scheme: Literal["int8", "int4", "fp8", "fp8Block", "bf16"] = Field(
-        description="int8: linear layers and experts, symmetric, one scale for each output channel. int4: experts (of a dense model all linear layers), symmetric, one scale for each groupSize inputs. fp8: e4m3 for linear layers and experts, one scale for each output channel, activations by engines that can. fp8Block: DeepSeek's own format, e4m3 in blocks of 128 x 128, for linear layers and experts. bf16: nothing is quantized; fp8Block is dequantized, float32 rounded. Engines here compute with the dequantized weights; evaluation too, with activations rounded where the method has it so."
+        description="int8: linear layers and experts, symmetric, one scale for each output channel. int4: experts (of a dense model all linear layers), symmetric, one scale for each groupSize inputs. fp8: e4m3 for linear layers and experts, one scale for each output channel, activations by engines that can. fp8Block: DeepSeek's own format, e4m3 in blocks of 128 x 128, for linear layers and experts. bf16: nothing is quantized; fp8Block is dequantized, float32 rounded. The builtin engine multiplies int8 as it is on CPUs that multiply bytes, of dynamic with rounded activations, of weightOnly and static with activations of 16 bits; all else is computed with the dequantized weights. Evaluation computes with these, with activations rounded where the method has it so."
     )
     method: Literal["weightOnly", "dynamic", "static", "roundToNearest", "gptq"] | None = Field(
         default=None,

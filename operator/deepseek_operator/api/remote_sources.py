@@ -53,7 +53,7 @@ WebUrl = Annotated[
     Field(
         max_length=2048,
         pattern=r"^https?://[A-Za-z0-9][-.A-Za-z0-9]*(:[0-9]{1,5})?/[-._~%!$&'()*+,;=:@/?A-Za-z0-9]+$",
-        description="Where it is. Redirects are followed. Private addresses need the chart's value fetch.allowedNetworks.",
+        description="Where it is. Redirects are followed. It is no secret: the resource and its Jobs show it, a signature in its query too. Private addresses need the chart's value fetch.allowedNetworks.",
     ),
 ]
 Proof = Annotated[
