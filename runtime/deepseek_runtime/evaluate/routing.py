@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from deepseek_runtime.evaluate.windows import Window
+from deepseek_runtime.models.router import ExpertLoad
 from deepseek_runtime.wire.result import Routing
 
 FILE = "routing.json"
@@ -20,21 +21,10 @@ _LAYER = re.compile(r"\.layers\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """Tokens that each expert of one layer got."""
+class Load(ExpertLoad):
+    """Of the experts of one layer."""
 
     layer: int
-    tokens: list[int]
-
-    @property
-    def max_to_mean(self) -> float:
-        """How much busier the busiest expert is than the average: 1 is perfect balance."""
-        return max(self.tokens) * len(self.tokens) / max(sum(self.tokens), 1)
-
-    @property
-    def dead(self) -> int:
-        """Experts that got no token."""
-        return self.tokens.count(0)
 
 
 class RoutingMeter:
@@ -61,7 +51,7 @@ class RoutingMeter:
 
     def loads(self) -> list[Load]:
         """What was counted, layer by layer."""
-        return [Load(layer, counts.tolist()) for layer, counts in zip(self._layers, self._counts, strict=True)]
+        return [Load(tuple(counts.tolist()), layer) for layer, counts in zip(self._layers, self._counts, strict=True)]
 
     def _counter(self, counts: torch.Tensor) -> Any:
         def count(_module: nn.Module, _arguments: Any, output: tuple[torch.Tensor, ...]) -> None:
