@@ -7,7 +7,7 @@ from deepseek_runtime.serve import runner as runners
 from deepseek_runtime.serve.shard import Shard
 from deepseek_runtime.wire.serve import ServeConfig
 
-from benchmarks.runtime import decode, manifest, models, rounds, size
+from benchmarks.runtime import decode, manifest, models, rounds, size, streaming
 
 TINY = {
     "hidden_size": 32, "intermediate_size": 48, "moe_intermediate_size": 16, "num_hidden_layers": 2,
@@ -22,6 +22,18 @@ def test_a_manifest_is_checked_beside_sha256sum(tmp_path: Path, monkeypatch: pyt
     speed, ratio = manifest.run(tmp_path)
     assert speed.value > 0
     assert ratio.target is not None
+    assert not list(tmp_path.iterdir())
+
+
+def test_quantization_is_weighed_in_files_and_timed_beside_hashing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "HIDDEN", 256)
+    monkeypatch.setattr(streaming, "LAYERS", 2)
+    monkeypatch.setattr(streaming, "ROUNDS", 1)
+    hashing, *found = streaming.run(tmp_path)
+    assert hashing.value > 0
+    assert [each.target is not None and each.value > 0 for each in found] == [True] * 4
     assert not list(tmp_path.iterdir())
 
 
