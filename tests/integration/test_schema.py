@@ -105,6 +105,16 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
         ({"scheme": "bf16", "ignore": ["*"]}, "fp8Block and bf16 are of all weights"),
         ({"scheme": "fp8Block", "scope": "experts"}, "fp8Block and bf16 are of all weights"),
         ({"scheme": "int8", "method": "static"}, "static and gptq need calibration"),
+        (
+            {
+                "scheme": "int8",
+                "method": "static",
+                "calibration": {"text": [{"claim": {"claimName": "c"}}]},
+                "parallelism": 2,
+            },
+            "parallelism is for methods without calibration",
+        ),
+        ({"scheme": "int8", "parallelism": 65}, "less than or equal to 64"),
         ({"scheme": "int8", "calibration": {"text": [{"claim": {"claimName": "c"}}]}}, "no other takes it"),
         ({"scheme": "int8", "method": "gptq", "calibration": {"text": [{"claim": {"claimName": "c"}}]}}, "with int4"),
     )),

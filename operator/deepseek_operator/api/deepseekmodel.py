@@ -187,6 +187,10 @@ class QuantizationSpec(ApiModel):
                 "(has(self.method) && self.method in ['static', 'gptq']) == has(self.calibration)",
                 "the methods static and gptq need calibration, and no other takes it",
             ),
+            (
+                "!has(self.parallelism) || self.parallelism == 1 || !has(self.calibration)",
+                "parallelism is for methods without calibration: static and gptq go through the model in one pod",
+            ),
             ("!has(self.groupSize) || self.scheme == 'int4'", "groupSize is for int4 only"),
             (
                 "self.scheme in ['int8', 'int4', 'fp8'] || !has(self.scope) && self.ignore.size() == 0",
@@ -216,6 +220,12 @@ class QuantizationSpec(ApiModel):
     )
     calibration: CalibrationSpec | None = Field(
         default=None, description="What static and gptq look at; both need it, the other methods take none."
+    )
+    parallelism: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Pods that share the weight files, of any method without calibration. Each has the resources of spec.jobs, and one that is lost costs its own part. With volumes that are ReadWriteOnce all run on one node; to spread them over several, storage.accessModes must be [ReadWriteMany]. It changes how fast a variant is made and not what it is: a variant that is there is not made again.",
     )
 
 

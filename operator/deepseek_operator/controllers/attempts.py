@@ -12,7 +12,7 @@ from deepseek_operator.api.names import Annotation, Label, Reason
 from deepseek_operator.controllers.conditions import moment
 from deepseek_operator.controllers.decision import Child, Object, Observed, Ref, Remove
 from deepseek_operator.controllers.failures import Failure, creation_failure, pods_failure, running_terminated
-from deepseek_operator.controllers.resource import deleting
+from deepseek_operator.controllers.resource import deleting, first
 from deepseek_operator.desired.labels import Manifest, identity_label
 
 RESULT_GRACE = 20.0
@@ -123,7 +123,8 @@ def _finished(
     work: Work, job: Object, attempt: int, pods: tuple[Object, ...], complete: Object, now: datetime
 ) -> Standing:
     name = job["metadata"]["name"]
-    said = [str(ended.get("message") or "") for pod in pods if (ended := _ended_well(pod)) is not None]
+    ends = [_ended_well(pod) for pod in pods if first(pod)]
+    said = [str(ended.get("message") or "") for ended in ends if ended is not None]
     for result in map(decode, said):
         if result is not None and result.identity == work.identity and result.outcome == "succeeded":
             return Standing("Succeeded", name, result=result, pods=pods)

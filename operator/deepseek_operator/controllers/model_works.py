@@ -106,6 +106,7 @@ class ModelWorks:
             scope=variant.quantization.scope,
             group_size=group_size(variant.quantization),
             ignore=tuple(variant.quantization.ignore),
+            pods=variant.quantization.parallelism,
             calibration=None
             if calibration is None
             else Calibration(
@@ -297,6 +298,7 @@ class ModelWorks:
                 reads=reads,
                 beside=beside,
                 one_node=one_node(self.spec.storage.access_modes),
+                count=config.pods if isinstance(config, QuantizeJob) else 1,
             )
 
         return Work(config.kind, subject, config.identity, manifest)

@@ -10,7 +10,7 @@ from deepseek_operator.api.names import Condition, Reason
 from deepseek_operator.controllers.conditions import Verdict, pending
 from deepseek_operator.controllers.decision import Object, Observed, Unreachable
 from deepseek_operator.controllers.remedies import REMEDIES, with_remedy
-from deepseek_operator.controllers.resource import deleting
+from deepseek_operator.controllers.resource import deleting, first
 from deepseek_operator.desired.quantity import human_bytes
 
 PATIENCE = 30.0
@@ -30,8 +30,9 @@ NOTHING = Shown()
 
 
 def shown(pods: tuple[Object, ...], identity: str, observed: Observed, now: datetime) -> Shown:
-    """What the pods of one piece of work show."""
-    for pod in reversed(pods):
+    """What the pods of one piece of work show, the first of several before the others."""
+    newest_first = pods[::-1]
+    for pod in sorted(newest_first, key=first, reverse=True):
         name = pod["metadata"]["name"]
         answer = observed.progress.get(name)
         if deleting(pod) or answer is None:

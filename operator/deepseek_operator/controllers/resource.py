@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from deepseek_operator.api.base import ApiModel, CommonStatus
+from deepseek_operator.api.names import Label
 from deepseek_operator.controllers.decision import Object
 
 Spec = TypeVar("Spec", bound=ApiModel)
@@ -56,6 +57,11 @@ def see(spec: type[Spec], status: type[Status], resource: Object) -> Seen[Spec, 
         None if isinstance(found, Invalid) else found,
         read_status(status, resource),
     )
+
+
+def first(pod: Object) -> bool:
+    """Whether a pod is the one of its Job that knows how all of them stand, and seals: the only one, or index 0."""
+    return bool((pod["metadata"].get("labels") or {}).get(Label.INDEX, "0") == "0")
 
 
 def deleting(resource: Object) -> bool:

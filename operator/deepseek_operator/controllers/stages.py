@@ -10,7 +10,6 @@ from deepseek_runtime.wire.paths import ARTIFACT, INPUT, OUTPUT, STAGES
 from deepseek_runtime.wire.progress import Examples
 
 from deepseek_operator.api.deepseekmodel import ArtifactStatus
-from deepseek_operator.api.names import Label
 from deepseek_operator.api.trainingrun import DatasetStatus, ExamplesStatus, StageSpec, StageStatus, TrainingRunSpec
 from deepseek_operator.controllers.attempts import Standing, Work, outdated, stand
 from deepseek_operator.controllers.datasets import inside
@@ -122,7 +121,8 @@ def stage_work(
             suspend=spec.suspend,
             reads=start.claim,
             one_node=start.one_node,
-            nodes=nodes,
+            count=nodes,
+            neighbours=nodes > 1,
         )
 
     return Work(TRAIN, stage.name, config.identity, manifest, adjust=(("spec", "suspend"),))
@@ -143,7 +143,7 @@ def take(
     if standing.state == "Failed":
         return Stage(_working(stage, work, old, "Failed", standing), work, standing)
     phase: Literal["Suspended", "Running"] = "Suspended" if suspend else "Running"
-    figures = shown(_first_last(standing.pods), work.identity, observed, now)
+    figures = shown(standing.pods, work.identity, observed, now)
     status = _working(stage, work, old, phase, standing)
     if figures.figures is not None and phase == "Running":
         seen = figures.figures
@@ -215,8 +215,3 @@ def _examples(found: Examples | None) -> ExamplesStatus | None:
 def _restarts(old: StageStatus | None, standing: Standing | None) -> int:
     """Pods that were lost, as far as they can still be seen; the number never falls."""
     return max(sum(map(failed, standing.pods if standing else ())), old.restarts if old else 0)
-
-
-def _first_last(pods: tuple[Object, ...]) -> tuple[Object, ...]:
-    """The pods with index 0, which know best how all of them stand, at the end: the last word counts."""
-    return tuple(sorted(pods, key=lambda pod: (pod["metadata"].get("labels") or {}).get(Label.INDEX, "0") == "0"))

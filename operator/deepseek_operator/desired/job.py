@@ -61,31 +61,33 @@ def job(
     reads: str | None = None,
     beside: str | None = None,
     one_node: bool = True,
-    nodes: int = 1,
+    count: int = 1,
+    neighbours: bool = False,
 ) -> Manifest:
     """The Job of one attempt. `reads` is the claim of the artifact that it reads; `one_node`: it is ReadWriteOnce.
 
     `beside` is the claim of another artifact that it reads as well.
 
-    Several `nodes` are pods with an index and a host name each, in the owner's headless Service.
+    A `count` of several is pods with an index each; `neighbours` have a host name, too, in the owner's headless
+    Service.
     """
     labels = owner.labels(work, **work_labels(work, subject, identity))
     shares = [claim for claim in (reads, beside) if claim is not None] if one_node else ()
     pod = pod_spec(container, image, pods, restart_policy="Never", shares=shares)
-    if nodes > 1:
+    if neighbours:
         pod["subdomain"] = headless_name(owner)
     template = {"metadata": {"labels": {**labels, **(sharing_labels(reads) if reads else {})}}, "spec": pod}
     metadata = owner.metadata(job_name(owner.name, work, subject, identity, attempt), labels)
     metadata["annotations"] = {Annotation.ATTEMPT: str(attempt), Annotation.TEMPLATE_HASH: digest(template)}
     spec: Manifest = {
-        "parallelism": nodes,
-        "completions": nodes,
+        "parallelism": count,
+        "completions": count,
         "backoffLimit": backoff_limit,
         "podReplacementPolicy": "Failed",  # never two writers on one volume
         "podFailurePolicy": _FAILURE_POLICY,
         "template": template,
     }
-    if nodes > 1:
+    if count > 1:
         spec["completionMode"] = "Indexed"
     if suspend is not None:
         spec["suspend"] = suspend

@@ -117,12 +117,15 @@ def _promised(job: Job) -> dict[str, str]:
         return {job.input: job.input_digest, job.base: job.base_digest}
     if isinstance(job, TrainJob):
         return {job.input: job.input_digest, **job.datasets}
+    if isinstance(job, QuantizeJob) and job.pods > 1:
+        return {}  # each pod verifies what it reads
     return {job.input: job.input_digest} if isinstance(job, QuantizeJob | Beside) else {}
 
 
 def _writing(job: Job, directory: Path) -> AbstractContextManager[None]:
-    """Of a Job with several pods only the first seals what they did."""
-    return exclusive(directory) if pod_index(job) == 0 else nullcontext()
+    """Of a Job with several pods only the first seals what they did; those that train write nothing else."""
+    index = pod_index(job)
+    return exclusive(directory, index=index) if index == 0 or isinstance(job, QuantizeJob) else nullcontext()
 
 
 class _Versioned(WireModel):

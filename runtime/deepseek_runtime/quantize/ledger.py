@@ -1,7 +1,8 @@
 """Which files of a quantized copy are finished: a killed Job goes on with the others.
 
-A file stands in the journal with its SHA-256 after its bytes have reached the disk. What an earlier process left is
-hashed again before it is trusted; what is not in the journal, or is not what it says, is made anew.
+A file stands in a journal with its SHA-256 after its bytes have reached the disk. What an earlier process left is
+hashed again before it is trusted; what is not in a journal, or is not what it says, is made anew. Each pod of a Job has
+a journal of its own, for not every shared volume lets two append to one file.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Container
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,20 +24,28 @@ _LINE = re.compile(r"([0-9a-f]{64}) (\S+\.safetensors)")
 
 
 class Ledger:
-    """The journal of one copy, for one process at a time. `files` is the directory that the copy is written into."""
+    """The journal of what one process writes of a copy. `files` is the directory that the copy is written into.
 
-    def __init__(self, place: Path, identity: str) -> None:
-        self.files = seal.resume(place, identity)
-        self._path = place / f"{PREFIX}{identity}"
-        for other in place.glob(f"{PREFIX}*"):
-            if other != self._path:
-                other.unlink()
+    `index` is the pod's among several, the first of which seals; `others` are the files that other pods write.
+    """
+
+    def __init__(self, place: Path, identity: str, index: int = 0, others: Container[str] = ()) -> None:
+        self._place, self._identity, self._others = place, identity, others
+        self.first = index == 0
+        self.files = seal.resume(place, identity) if self.first else seal.share(place, identity)
+        self._before = {journal: len(_lines(journal)) for journal in self._journals()}
         self.hashes = self._replay()
+        if self.first:
+            for other in place.glob(f"{PREFIX}*"):
+                if other not in self._journals():
+                    other.unlink()
         for path in self.files.iterdir():
-            if path.name not in self.hashes:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        # Anew, so that a line that was cut is not gone on with.
-        self._journal = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            if path.name in self.hashes or path.name in others or not (self.first or path.suffix == ".safetensors"):
+                continue
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        # Gone on with, for another pod may look for its files here; below a line that may have been cut.
+        self._journal = os.open(self._path(index), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.write(self._journal, b"\n")
         for name, digest in self.hashes.items():
             self._append(name, digest)
 
@@ -44,33 +54,58 @@ class Ledger:
         self.hashes[name] = sha256(self.files / name)
         self._append(name, self.hashes[name])
 
+    def told(self, index: int) -> tuple[dict[str, str], dict[str, str]]:
+        """SHA-256 by name of what the pod with this index had finished before this process began, and has since."""
+        journal = self._path(index)
+        lines, before = _lines(journal), self._before.get(journal, 0)
+        return dict(lines[:before]), dict(lines[before:])
+
     def remove(self) -> None:
         """The copy is sealed: nothing will ask again."""
-        self._path.unlink()
+        for path in self._journals():
+            path.unlink()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         os.close(self._journal)
+        if not self.first:
+            seal.leave(self._place, self._identity)
+
+    def _path(self, index: int) -> Path:
+        return self._place / f"{PREFIX}{self._identity}{f'.{index}' if index else ''}"
+
+    def _journals(self) -> list[Path]:
+        return sorted(self._place.glob(f"{PREFIX}{self._identity}*"))
 
     def _append(self, name: str, digest: str) -> None:
         os.write(self._journal, f"{digest} {name}\n".encode())
         os.fdatasync(self._journal)
 
     def _replay(self) -> dict[str, str]:
-        text = self._path.read_text("utf-8", errors="replace") if self._path.exists() else ""
+        """Journals of all pods: an earlier Job may have spread the files otherwise."""
         found: dict[str, str] = {}
-        for line in text.splitlines():
-            match = _LINE.fullmatch(line)
-            if match is None:
-                continue
-            digest, path = match[1], self.files / match[2]
-            if path.is_file() and not path.is_symlink() and sha256(path) == digest:
-                found[path.name] = digest
+        for journal in self._journals():
+            for name, digest in _lines(journal):
+                path = self.files / name
+                if name in self._others or found.get(name) == digest or not path.is_file() or path.is_symlink():
+                    continue
+                if sha256(path) == digest:
+                    found[name] = digest
         if found:
             LOG.info("going on: %d files are finished", len(found))
         return found
+
+
+def _lines(journal: Path) -> list[tuple[str, str]]:
+    """Name and SHA-256 of each whole line."""
+    try:
+        text = journal.read_text("utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    matches = map(_LINE.fullmatch, text.splitlines())
+    return [(Path(match[2]).name, match[1]) for match in matches if match is not None]
 
 
 def sha256(path: Path) -> str:

@@ -1,14 +1,16 @@
 """A copy of a model in another stored form, written tensor by tensor, and file by file gone on with after a kill."""
 
 import json
+import os
 import shutil
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 from deepseek_runtime.job.errors import ConfigurationError
-from deepseek_runtime.job.place import place
+from deepseek_runtime.job.place import place, pod_index
 from deepseek_runtime.job.reporter import Reporter
-from deepseek_runtime.quantize import calibrated, calibration, declared, schemes
+from deepseek_runtime.quantize import calibrated, calibration, declared, schemes, spread
 from deepseek_runtime.quantize.gptq_layers import Gptq
 from deepseek_runtime.quantize.ledger import Ledger, sha256
 from deepseek_runtime.quantize.parts import BLOCKS
@@ -19,6 +21,7 @@ from deepseek_runtime.weights import facts, manifest, safety, seal
 from deepseek_runtime.weights.load import load_config
 from deepseek_runtime.weights.stored import StoredWeights
 from deepseek_runtime.wire.job import Calibration, QuantizeJob
+from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT
 from deepseek_runtime.wire.result import Calibration as CalibrationResult
 from deepseek_runtime.wire.result import JobResult, Quantization
 
@@ -29,15 +32,22 @@ def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
     """Quantize a verified model and seal it.
 
     Errors: ConfigurationError `AlreadyQuantized` for a base that is quantized, but for DeepSeek's own fp8 blocks, which
-    are dequantized on the way; as `select`, `Scheme.layout` and `Conversion.write`.
+    are dequantized on the way; as `select`, `Scheme.layout` and `Conversion.write`. Of several pods each writes the
+    files of its part, and the first seals: as `spread.gather`.
     """
-    source = Path(job.input)
+    source, index = Path(job.input), pod_index(job)
+    shares = spread.spread(job) if job.pods > 1 else ()
+    others = frozenset[str]().union(*shares) - shares[index] if shares else frozenset[str]()
+    if shares:
+        if index and not shares[index]:
+            return _part(job)
+        manifest.verify(source, job.input_digest, reporter, unread=others)
     config = safety.read_json(source / safety.CONFIG)
     _check_base(job, config)
     _check_calibration(job)
     scheme = schemes.scheme(job)
     dtype = "BF16" if scheme is None else _DTYPES.get(config.get("dtype") or config.get("torch_dtype") or "", "BF16")
-    with Ledger(place(job), job.identity) as ledger, StoredWeights(source) as base:
+    with Ledger(place(job), job.identity, index, others) as ledger, StoredWeights(source) as base:
         selection = Selection.nothing()
         if scheme is not None:
             selection = select(load_config(source), base, job.ignore, _scope(job, config))
@@ -47,15 +57,19 @@ def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
             found = _calibrate(job, job.calibration, scheme, conversion, ledger.files, reporter)
             figures = figures.model_copy(update={"calibration": found})
         else:
-            _write_weights(conversion, ledger, reporter)
+            _write_weights(conversion, ledger, others, reporter)
+        if index:
+            return _part(job)
+        if shares:
+            spread.gather(ledger, shares, conversion, reporter)
         _write_index(conversion, ledger.files)
         weight_files = {shard.path.name for shard in base.shards} | {safety.INDEX, safety.CONFIG}
         _copy_others(source, ledger.files, weight_files)
         (ledger.files / safety.CONFIG).write_text(_config(config, job, scheme, selection), "utf-8")
-        others = {
+        plain = {
             name: sha256(ledger.files / name) for name in manifest.walk(ledger.files).keys() - ledger.hashes.keys()
         }
-        written = manifest.record(ledger.files, ledger.hashes | others)
+        written = manifest.record(ledger.files, ledger.hashes | plain)
         result = JobResult(
             kind=job.kind,
             identity=job.identity,
@@ -66,6 +80,18 @@ def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
         sealed = seal.seal(place(job), job.identity, result)
         ledger.remove()
     return sealed
+
+
+def _part(job: QuantizeJob) -> JobResult:
+    """Of a pod that seals nothing."""
+    return JobResult(
+        kind=job.kind,
+        identity=job.identity,
+        outcome="succeeded",
+        image=os.environ.get(IMAGE_ENVIRONMENT),
+        started_at=seal.STARTED,
+        finished_at=seal.now(),
+    )
 
 
 def _copy_others(source: Path, directory: Path, weight_files: set[str]) -> None:
@@ -94,6 +120,10 @@ def _check_calibration(job: QuantizeJob) -> None:
     if needs != (job.calibration is not None):
         what = "needs calibration" if needs else "takes no calibration"
         raise ConfigurationError("InvalidConfig", f"{job.scheme} by method {job.method or 'default'} {what}.")
+    if needs and job.pods > 1:
+        raise ConfigurationError(
+            "InvalidConfig", f"The method {job.method} goes through the model in one pod; parallelism must be 1."
+        )
 
 
 def _config(config: dict[str, Any], job: QuantizeJob, scheme: schemes.Scheme | None, selection: Selection) -> str:
@@ -106,15 +136,16 @@ def _config(config: dict[str, Any], job: QuantizeJob, scheme: schemes.Scheme | N
     return json.dumps(config, indent=2, sort_keys=True) + "\n"
 
 
-def _write_weights(conversion: Conversion, ledger: Ledger, reporter: Reporter) -> None:
-    shards, totals = conversion.base.shards, conversion.totals()
+def _write_weights(conversion: Conversion, ledger: Ledger, others: Container[str], reporter: Reporter) -> None:
+    shards = [shard for shard in conversion.base.shards if shard.path.name not in others]
     left = [shard for shard in shards if shard.path.name not in ledger.hashes]
-    finished = totals["before"] - sum(conversion.bytes(shard) for shard in left)
+    total = sum(map(conversion.bytes, shards))
+    finished = total - sum(map(conversion.bytes, left))
 
     def done(count: int) -> None:
         nonlocal finished
         finished += count
-        reporter.update("quantizing", unit="bytes", done=finished, total=totals["before"])
+        reporter.update("quantizing", unit="bytes", done=finished, total=total)
 
     for shard in left:
         conversion.write(shard, ledger.files / shard.path.name, done)

@@ -97,7 +97,7 @@ class Quantizer:
         recipe = QuantizeJob(
             identity="", owner="local", input=str(source), input_digest=manifest.read(source).digest, **settings
         )
-        inputs = recipe.model_dump(mode="json", exclude={"identity", "owner", "input", "output", "credential"})
+        inputs = recipe.model_dump(mode="json", exclude={"identity", "owner", "input", "output", "credential", "pods"})
         identity = digest({"algorithm": ALGORITHMS[recipe.kind], **inputs})
         return _run(recipe.model_copy(update={"identity": identity, "output": str(output_path)}))
 

@@ -31,11 +31,25 @@ def partial(output: Path, identity: str) -> Path:
 def resume(output: Path, identity: str) -> Path:
     """The partial directory of this work as an attempt that was killed left it, or an empty one."""
     kept, renamed = output / f"{PREFIX}{identity}", output / ARTIFACT
-    if not kept.exists():
-        if not renamed.exists():
-            return partial(output, identity)
+    for path in output.glob(f"{PREFIX}*"):
+        if path != kept:
+            _remove(path)
+    if renamed.exists() and not kept.exists():
         renamed.rename(kept)  # killed between the renaming and its result.json
-    return kept
+    return share(output, identity)
+
+
+def share(output: Path, identity: str) -> Path:
+    """The partial directory of this work for one of several processes that write files of their own into it."""
+    directory = output / f"{PREFIX}{identity}"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def leave(output: Path, identity: str) -> None:
+    """Remove the partial directory where another process has sealed the result meanwhile."""
+    if (output / RESULT_FILE).exists():
+        shutil.rmtree(output / f"{PREFIX}{identity}", ignore_errors=True)
 
 
 def attach(output: Path, name: str, text: str) -> None:

@@ -162,6 +162,7 @@ class QuantizeJob(_Job):
     group_size: int = 128  # inputs that share a scale, of int4
     ignore: tuple[str, ...] = ()  # shell patterns of module names that stay as they are
     calibration: Calibration | None = None  # of `static` and `gptq`, which need it
+    pods: int = Field(default=1, ge=1, le=64)  # that share the files of a method without calibration
 
 
 class EvaluateJob(_Job):

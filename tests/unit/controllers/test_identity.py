@@ -152,6 +152,7 @@ def test_a_default_that_is_written_out_is_the_same_work() -> None:
     assert build(tokenizer={"text": TEXT, "vocabSize": 4096}) == build()
     assert train(hyperparameters={"learningRate": 3e-4, "batchSize": 8}) == train()
     assert quantize(ignore=[], method="weightOnly", scope="all") == quantize()
+    assert quantize(parallelism=64) == quantize()
     assert quantize(scheme="int4", method="roundToNearest", groupSize=128) == quantize(scheme="int4")
     written = {"text": TEXT, "samples": 128, "sequenceLength": 512}
     assert quantize(method="static", calibration=written) == quantize(method="static", calibration={"text": TEXT})
@@ -212,7 +213,10 @@ def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
     assert set(EvaluationSpec.model_fields) - beside == {"context_length", "max_tokens"}
     assert set(LongContextSpec.model_fields) == {"tokens", "windows"}
     assert BenchmarkSpec().to_object() == identity.INTRODUCED["benchmark"]
-    assert set(QuantizationSpec.model_fields) == {"scheme", *("ignore", "method", "scope", "group_size", "calibration")}
+    assert set(QuantizationSpec.model_fields) - {"parallelism"} == {
+        "scheme",
+        *("ignore", "method", "scope", "group_size", "calibration"),
+    }
     assert set(CalibrationSpec.model_fields) == {"text", "samples", "sequence_length"}
     assert set(HuggingFaceSource.model_fields) - {"token_secret_ref"} == {"repo", *identity.INTRODUCED["fetch"]}
     assert set(HubDataset.model_fields) == set(HuggingFaceSource.model_fields)
