@@ -22,12 +22,13 @@ LATER = {
     r"(checkpoint\.)?storage(\..*)?": "volumes that are there keep class and access; they grow, and never shrink",
     r"source\.huggingFace\.tokenSecretRef.*": "what is fetched needs no key any more",
     r"publish(\.storage.*)?": "a model is published once, and is its user's from then on",
+    r"variants\.\d+\.quantization\.parallelism": "how many pods made a variant cannot be seen in it",
     r"suspend": "a run that is complete has nothing to suspend",
 }
 """Fields that what is sealed or done already does not show: what is made next does. Each with its reason."""
 UNSEEN = {
     r"variants\.\d+\.gate\.action": "what happens when a gate is missed; the ones here are passed",
-    r"variants\.\d+\.quantization\.(method|scope)": "of their values one is what they are when they are absent",
+    r"variants\.\d+\.quantization\.(method|scope|groupSize)": "of their values one is what they are when absent",
 }
 """Fields that nothing shows here, and why; their own tests do."""
 BASES: dict[str, tuple[tuple[str, str, Object], ...]] = {
