@@ -76,6 +76,17 @@ _GATED = resource(MODEL_REF, {"source": {"scratch": SCRATCH}, "variants": [GATED
 _ON_BASE = resource(SERVICE_REF, {"model": {"name": MODEL_REF.name}})
 _TO_INT8 = patched(SERVICE_REF, {"model": {"variant": "int8"}})
 _WIDE_GATE = {**GATED, "gate": {"maxPerplexityIncrease": 9.0}}
+_FILES = [{"path": "config.json", "sha256": "ab" * 32}, {"path": "model.safetensors", "sha256": "cd" * 32}]
+_PROVEN = resource(
+    FETCHED,
+    {
+        "source": {"huggingFace": {"repo": "tiny/model", "revision": "v1"}},
+        "verification": {"files": _FILES},
+        "signing": {"keySecretRef": {"name": "release"}},
+        "variants": [{**INT8, "gate": {"maxKlDivergence": 0.01}}],
+        "evaluation": {"text": TEXT, "compare": True, "benchmark": {}},
+    },
+)
 _MUCH_WORSE = {"int8": 50.0}
 
 JOURNEYS = (
@@ -150,6 +161,18 @@ JOURNEYS = (
         {MODEL_REF: "Ready", SERVICE_REF: "Ready"},
         (_TO_INT8, patched(MODEL_REF, {"variants": [_WIDE_GATE]})),
         perplexities=_MUCH_WORSE,
+    ),
+    Journey(
+        "proof",
+        (_PROVEN,),
+        {FETCHED: "Ready"},
+        (patched(FETCHED, {"verification": {"files": _FILES[:1]}}),),
+    ),
+    Journey(
+        "succession",
+        (_PROVEN, resource(SERVICE_REF, {"model": {"name": FETCHED.name, "variant": "int8"}})),
+        {FETCHED: "Ready", SERVICE_REF: "Ready"},
+        (patched(FETCHED, {"source": {"huggingFace": {"revision": "v2"}}}),),
     ),
     Journey("foreground-deletion", tuple(quickstart()), {}, (deleted,)),
 )

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from deepseek_operator.api.names import Label
 from deepseek_operator.controllers.decision import Object, Ref
 from deepseek_runtime.wire.base import digest
-from deepseek_runtime.wire.job import JOB, Job, PublishJob
+from deepseek_runtime.wire.job import JOB, Beside, FetchJob, ImportJob, Job, PublishJob, VerifyJob
 from deepseek_runtime.wire.paths import INPUT, JOB_ENVIRONMENT, OUTPUT
 from deepseek_runtime.wire.result import (
     Architecture,
     Artifact,
+    Benchmark,
+    Comparison,
     Fetched,
     JobResult,
     Quantization,
@@ -20,6 +22,7 @@ from deepseek_runtime.wire.result import (
     Training,
     encode,
 )
+from deepseek_runtime.wire.verification import Signed, Verified
 
 from tests.faults.merge import copied
 from tests.faults.virtual_time import now
@@ -103,7 +106,7 @@ class Simulators:
         state = {"name": container, "ready": True, "restartCount": 0, "state": {"running": {"startedAt": _stamp()}}}
         ready = {"type": "Ready", "status": "True"}
         status = {"phase": "Running", "podIP": "192.0.2.1", "conditions": [ready], "containerStatuses": [state]}
-        self._status(pod, status)
+        self._status(pod, {**status, "startTime": _stamp()})
         if _owner_of(pod).kind == "Deployment":
             self._count(self._world.objects[_owner_of(pod)])
         elif pod["metadata"]["labels"][Label.WORK] not in self.held:
@@ -213,7 +216,7 @@ def result(job: Job, perplexity: float = PERPLEXITY) -> JobResult:
         kind=job.kind,
         identity=job.identity,
         outcome="succeeded",
-        artifact=None if job.kind == "evaluate" else artifact,
+        artifact=None if isinstance(job, Beside) else artifact,
         quantization=Quantization(
             scheme="int8", weight_bytes_before=12, weight_bytes_after=4, quantized_modules=3, kept_modules=1
         )
@@ -222,6 +225,12 @@ def result(job: Job, perplexity: float = PERPLEXITY) -> JobResult:
         scores=Scores(perplexity=perplexity, bits_per_byte=1.5, tokens=100, bytes=300, seconds=1.0)
         if job.kind == "evaluate"
         else None,
+        comparison=Comparison(kl_divergence=0.001, top1_agreement=0.99, tokens=100, seconds=1.0)
+        if job.kind == "compare"
+        else None,
+        benchmark=_BENCHMARK if job.kind == "benchmark" else None,
+        verification=_verified(job, content),
+        signature=Signed(signer="6" * 64, files=5) if job.kind == "sign" else None,
         fetched=Fetched(commit="c" * 40, files=5, bytes=12_000_000) if job.kind == "fetch" else None,
         training=Training(steps=job.steps or 30, tokens=1000, loss=2.5, seconds=2.0, tokens_per_second=500.0)
         if job.kind == "train"
@@ -230,6 +239,31 @@ def result(job: Job, perplexity: float = PERPLEXITY) -> JobResult:
         started_at="2030-01-01T00:00:00Z",
         finished_at="2030-01-01T00:00:03Z",
     )
+
+
+def _verified(job: Job, content: str) -> Verified | None:
+    """What a Job has proven that was asked to."""
+    asked = job.verification if isinstance(job, FetchJob | ImportJob | VerifyJob) else None
+    if asked is None:
+        return None
+    proven = job.input_digest if isinstance(job, VerifyJob) else content
+    return Verified(asked=asked.identity, digest=proven, files=len(asked.files))
+
+
+_BENCHMARK = Benchmark(
+    output_tokens_per_second=40.0,
+    slowest=39.0,
+    fastest=41.0,
+    time_to_first_token_ms=120.5,
+    memory_bytes=500_000_000,
+    prompt_tokens=128,
+    output_tokens=64,
+    concurrency=1,
+    processor="A CPU",
+    threads=2,
+    dtype="float32",
+    torch="2.13.0",
+)
 
 
 def _stamp() -> str:

@@ -127,7 +127,10 @@ class World:
         self._after_gc(self._collect_foreground, ref, live["metadata"]["uid"])
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything but pods and events, without what differs between two runs: UIDs, versions and times."""
+        """Everything but pods and events, without what differs between two runs: UIDs, versions and times.
+
+        Of the cost of Jobs only whose it is: pods take longer where something goes wrong.
+        """
         state = {}
         for ref, obj in sorted(self.objects.items(), key=lambda item: str(item[0])):
             if ref.kind in BESIDE or ref.kind == "Pod":
@@ -137,6 +140,8 @@ class World:
             plain = {**obj, "metadata": meta}
             if ref.kind not in PLURALS and "status" in obj:
                 plain["status"] = {key: value for key, value in obj["status"].items() if key != "observedGeneration"}
+            if cost := plain.get("status", {}).get("cost"):
+                plain["status"] = {**plain["status"], "cost": sorted(job["job"] for job in cost["jobs"])}
             state[self._plain(str(ref))] = json.loads(self._plain(json.dumps(plain)))
         return state
 
