@@ -62,10 +62,14 @@ class Writer:
         return list(await asyncio.gather(*(self._child(action, owner_uid) for action in actions)))
 
     async def delete(self, remove: Remove) -> Done | None:
-        """Delete one object; None where it was gone already."""
+        """Delete one object; None where it was gone already.
+
+        A conflict is raised: the name may belong to another object by now, which the watch will tell, or the server
+        may want to be asked again.
+        """
         try:
             await self._api.delete(remove.ref, remove.uid)
-        except (errors.NotFoundError, errors.ConflictError):
+        except errors.NotFoundError:
             self._store.drop(remove.ref, remove.uid)
             return None
         self._store.mark_deleting(remove.ref, remove.uid, self._now().isoformat())
