@@ -59,5 +59,11 @@ async def assert_good_end(world: World, log: Log, process: Process) -> None:
 
 
 def without_jobs(state: dict[str, Any]) -> dict[str, Any]:
-    """A snapshot without what may be made again to find what is sealed."""
-    return {name: obj for name, obj in state.items() if not name.startswith("Job/")}
+    """A snapshot without Jobs, which may be made again to find what is sealed, and without what they cost."""
+    return {name: _without_cost(obj) for name, obj in state.items() if not name.startswith("Job/")}
+
+
+def _without_cost(obj: Any) -> Any:
+    if not isinstance(obj, dict) or "status" not in obj:
+        return obj
+    return {**obj, "status": {name: value for name, value in obj["status"].items() if name != "cost"}}
