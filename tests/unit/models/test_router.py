@@ -28,7 +28,7 @@ def test_a_model_gives_the_same_logits_with_it(tmp_path: Path, changes: dict[str
         replaced = copy.deepcopy(plain)
         install(replaced)
         tokens = torch.arange(3, 60)[None]
-        assert torch.equal(plain(tokens).logits, replaced(tokens).logits)
+        torch.testing.assert_close(plain(tokens).logits, replaced(tokens).logits, rtol=0, atol=2e-6)
     assert plain.state_dict().keys() == replaced.state_dict().keys()
     assert isinstance(load_model(directory).model.layers[1].mlp.gate, DynamicRouter)
 

@@ -101,7 +101,10 @@ def test_plain_transformers_computes_the_same(any_base: Path, tmp_path: Path, na
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     theirs.set_experts_implementation("eager")
-    assert torch.equal(_logits(load_model(tmp_path / "artifact", torch.float32)), _logits(theirs))
+    # to the last bits: in which order sums are taken depends on where in memory the weights lie
+    torch.testing.assert_close(
+        _logits(load_model(tmp_path / "artifact", torch.float32)), _logits(theirs), rtol=0, atol=2e-6
+    )
 
 
 @pytest.mark.parametrize(
