@@ -139,6 +139,8 @@ def _rules(kind: str, old: Object, new: Object) -> Iterator[tuple[bool, str]]:
         yield gated and "evaluation" not in new, "a variant with a gate needs evaluation"
         yield len(new["source"]) != 1, "exactly one source"
         yield len({variant["name"] for variant in variants}) < len(variants), "Duplicate value"
+        forms = [variant["quantization"] for variant in variants]
+        yield any("groupSize" in form and form["scheme"] != "int4" for form in forms), "groupSize is for int4 only"
     if kind == TRAINING:
         yield (old["base"], old["stages"]) != (new["base"], new["stages"]), "a run happens once"
         ranks = new["compute"]["nodes"] * new["compute"]["processes"]

@@ -55,6 +55,9 @@ DATA: dict[str, Place] = {
     TRAINING: ("spec", "stages", 0, "data", 0),
 }
 LONG = "a" * 41
+METHODS = "method can be weightOnly, dynamic or static with int8, roundToNearest or gptq with int4"
+NEED_CALIBRATION = "the methods static and gptq need calibration"
+MADE_HERE = "a model that is made here has no signature and nothing to allow"
 PUBLIC_KEY = f"-----BEGIN PUBLIC KEY-----\n{'A' * 64}\n-----END PUBLIC KEY-----\n"
 GATED = {"name": "int8", "quantization": {"scheme": "int8"}, "gate": {"maxPerplexityIncrease": 0.02}}
 BROKEN: list[tuple[str, Place, Any, str]] = [
@@ -98,13 +101,13 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
     (MODEL, ("spec", "variants"), [{"name": "a", "quantization": {"scheme": "int8"}}] * 2, "Duplicate value"),
     *((MODEL, ("spec", "variants"), [{"name": "a", "quantization": quantization}], message)
       for quantization, message in (
-        ({"scheme": "int8", "method": "roundToNearest"}, "method can be weightOnly, dynamic or static with int8"),
-        ({"scheme": "fp8", "method": "dynamic"}, "nothing with other schemes"),
+        ({"scheme": "int8", "method": "roundToNearest"}, METHODS),
+        ({"scheme": "fp8", "method": "dynamic"}, METHODS),
         ({"scheme": "int8", "groupSize": 64}, "groupSize is for int4 only"),
         ({"scheme": "int4", "groupSize": 48}, "Unsupported value: 48"),
         ({"scheme": "bf16", "ignore": ["*"]}, "fp8Block and bf16 are of all weights"),
         ({"scheme": "fp8Block", "scope": "experts"}, "fp8Block and bf16 are of all weights"),
-        ({"scheme": "int8", "method": "static"}, "static and gptq need calibration"),
+        ({"scheme": "int8", "method": "static"}, NEED_CALIBRATION),
         (
             {
                 "scheme": "int8",
@@ -115,8 +118,8 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
             "parallelism is for methods without calibration",
         ),
         ({"scheme": "int8", "parallelism": 65}, "less than or equal to 64"),
-        ({"scheme": "int8", "calibration": {"text": [{"claim": {"claimName": "c"}}]}}, "no other takes it"),
-        ({"scheme": "int8", "method": "gptq", "calibration": {"text": [{"claim": {"claimName": "c"}}]}}, "with int4"),
+        ({"scheme": "int8", "calibration": {"text": [{"claim": {"claimName": "c"}}]}}, NEED_CALIBRATION),
+        ({"scheme": "int8", "method": "gptq", "calibration": {"text": [{"claim": {"claimName": "c"}}]}}, METHODS),
     )),
     (MODEL, ("spec", "variants"), [GATED], "a variant with a gate needs evaluation"),
     (MODEL, ("spec", "variants"), [{**GATED, "gate": {"action": "Warn"}}], "a gate needs at least one of"),
@@ -128,8 +131,14 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
         {"text": TEXT, "contextLength": 256, "longContext": {"tokens": 500}},
         "longContext.tokens must be at least twice contextLength",
     ),
-    (MODEL, ("spec", "verification"), {"signature": {"publicKey": PUBLIC_KEY}}, "made here has no signature"),
-    (MODEL, ("spec", "verification"), {"allow": ["AutoMap"]}, "made here has no signature and nothing to allow"),
+    (MODEL, ("spec", "verification"), {"signature": {"publicKey": PUBLIC_KEY}}, MADE_HERE),
+    (MODEL, ("spec", "verification"), {"allow": ["AutoMap"]}, MADE_HERE),
+    (
+        MODEL,
+        ("spec",),
+        {"source": {"existingClaim": {"claimName": "c"}}, "signing": {"keySecretRef": {"name": "s"}}},
+        "signing signs what is made here",
+    ),
     (MODEL, ("spec", "verification"), {"allow": ["Pickles"]}, 'values: "AutoMap", "UnsafeTemplate"'),
     (MODEL, ("spec", "verification"), {"files": [{"path": "a", "sha256": "0" * 64}] * 2}, "Duplicate value"),
     (MODEL, ("spec", "storage", "size"), "much", "should match"),
