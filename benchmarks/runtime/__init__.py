@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.report import Measurement
-from benchmarks.runtime import decode, manifest, size, streaming
+from benchmarks.runtime import decode, manifest, quality, size, streaming
 
 Run = Callable[[Path], list[Measurement]]
 """Given a directory that all scenarios of a run share: a model that one has made is there for the next."""
@@ -12,6 +12,7 @@ Run = Callable[[Path], list[Measurement]]
 RUNTIME: dict[str, Run] = {
     "manifest": manifest.run,
     "size": size.run,
+    "quality": quality.run,
     "streaming": streaming.run,
     "decode": decode.run,
 }

@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=Path(TERMINATION_LOG),
         help="written if it exists (default: %(default)s)",
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # options between the two words as well
     variable = JOB_ENVIRONMENT if options.what == "job" else SERVE_ENVIRONMENT
     try:
         text = options.file.read_text("utf-8") if options.file else os.environ[variable]

@@ -72,6 +72,14 @@ def test_a_file_that_names_no_model_is_65(tmp_path: Path, capsys: pytest.Capture
     assert "manifest.json" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_options_may_stand_anywhere(place: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["job", str(tmp_path / "none-such.json")]
+    words[place:place] = ["--status-port", "0"]
+    assert command.main(words) == ExitCode.CONFIGURATION
+    assert "none-such.json cannot be read" in capsys.readouterr().err
+
+
 def test_sigterm_ends_a_job_with_75_and_its_result(tmp_path: Path) -> None:
     """As process 1 of a container, where an unhandled SIGTERM would be ignored; here it waits for a busy volume."""
     volume, log = tmp_path / "volume", tmp_path / "termination-log"
