@@ -26,10 +26,9 @@ RESULTS = Path(__file__).parents[1] / "build" / "bench"
 
 
 async def measure(
-    kube: Path, operator: Operator, names: Sequence[str], scale: float = 1.0
-) -> dict[str, list[Measurement]]:
-    """All scenarios on one cluster that grows: those of the smallest size first."""
-    found: dict[str, list[Measurement]] = {name: [] for name in names}
+    kube: Path, operator: Operator, names: Sequence[str], scale: float, found: dict[str, list[Measurement]]
+) -> None:
+    """All scenarios on one cluster that grows: those of the smallest size first. What is `found` stays if one fails."""
     sizes = sorted({size for name in names for size in SCENARIOS[name].sizes})
     async with cluster(kube, operator) as shared:
         await shared.start()
@@ -39,9 +38,8 @@ async def measure(
             for name in names:
                 if size in SCENARIOS[name].sizes:
                     _say(name)
-                    found[name] += await SCENARIOS[name].run(shared)
+                    found.setdefault(name, []).extend(await SCENARIOS[name].run(shared))
         await shared.process.stop()
-    return found
 
 
 def measure_runtime(names: Sequence[str]) -> dict[str, list[Measurement]]:
@@ -72,9 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         operator: Operator = importlib.import_module(told.operator).OPERATOR
         kube = built() / "kube"
         told_of = {"operator": operator.name, "scale": told.scale, "versions": versions(kube)}
-        found |= _written(asyncio.run(measure(kube, operator, on_cluster, told.scale)), {**conditions, **told_of})
+        try:
+            asyncio.run(measure(kube, operator, on_cluster, told.scale, found))
+        finally:
+            _write(found, {**conditions, **told_of})
     if alone := [name for name in names if name in RUNTIME]:
-        found |= _written(measure_runtime(alone), {**conditions, "versions": versions()})
+        apart = measure_runtime(alone)
+        _write(apart, {**conditions, "versions": versions()})
+        found |= apart
     everything = [measurement for measurements in found.values() for measurement in measurements]
     print(table(everything))
     missed = sum(measurement.passed is False for measurement in everything)
@@ -82,10 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if missed else 0
 
 
-def _written(found: dict[str, list[Measurement]], conditions: dict[str, Any]) -> dict[str, list[Measurement]]:
+def _write(found: dict[str, list[Measurement]], conditions: dict[str, Any]) -> None:
     for name, measurements in found.items():
         write(RESULTS / f"{name}.json", conditions, measurements)
-    return found
 
 
 def _say(text: str) -> None:

@@ -101,8 +101,8 @@ class Cluster:
         await self.until_children(new, lambda: in_parallel(_LOADERS, map(self.create, new)), 60 + wanted / 10)
         seconds = loop.time() - began
         await self.settle()
-        self.made += new
-        self.random.shuffle(self.made)
+        self.random.shuffle(new)
+        self.made[:0] = new
         self.growth.append(Growth(wanted, seconds, self.process.cpu - cpu, tuple(self.writes(position))))
 
     async def until_children(

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import cluster
 from benchmarks.__main__ import measure
 from benchmarks.deepseek import OPERATOR
-from benchmarks.report import table, write
+from benchmarks.report import Measurement, table, write
 from benchmarks.scenarios import SCENARIOS, Scenario, burst, change, drift, latency, outage, writes
 
 
@@ -24,7 +24,8 @@ def test_every_scenario_runs_and_reports(kube: Path, tmp_path: Path, monkeypatch
     for name, scenario in SCENARIOS.items():
         monkeypatch.setitem(SCENARIOS, name, Scenario(scenario.run, scenario.sizes[-1:]))
 
-    found = asyncio.run(measure(kube, OPERATOR, list(SCENARIOS), scale=0.002))
+    found: dict[str, list[Measurement]] = {}
+    asyncio.run(measure(kube, OPERATOR, list(SCENARIOS), 0.002, found))
 
     assert found.keys() == SCENARIOS.keys()
     assert all(found.values())
