@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 LOCAL := $(PYTHON) -m local
 export PYTHONPATH := operator:runtime:.
 
-.PHONY: help demo test clean setup check generate lock images up down test-unit test-integration test-faults faults test-e2e bench
+.PHONY: help demo test clean setup check generate lock images up down test-unit test-integration test-faults faults test-e2e test-gguf bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -73,6 +73,16 @@ faults: setup ## the long form: every point of every journey, and more seeds; SE
 
 test-e2e: setup ## the journeys of the README on the local cluster with real pods
 	$(BIN)/pytest tests/e2e
+
+GGUF := build/gguf
+
+test-gguf: setup $(GGUF)/ready ## exported files in llama.cpp itself, whose binding is built first: ten minutes, with cmake and a compiler
+	LLAMA_CPP_PYTHON=$(GGUF)/bin/python $(BIN)/pytest tests/gguf
+
+$(GGUF)/ready: tests/gguf/requirements.txt
+	$(PYTHON) -m venv $(GGUF)
+	CMAKE_ARGS="-DGGML_NATIVE=OFF -DLLAMA_BUILD_TOOLS=OFF -DMTMD_BUILD=OFF" $(GGUF)/bin/python -m pip install --quiet --require-hashes --no-deps -r $<
+	@touch $@
 
 bench: setup ## figures of the operator's core and of the runtime; ONLY=name for one scenario, SCALE=0.1 for a smaller cluster
 	$(BIN)/python -m benchmarks $(ONLY) $(if $(SCALE),--scale $(SCALE))

@@ -139,7 +139,11 @@ def _rules(kind: str, old: Object, new: Object) -> Iterator[tuple[bool, str]]:
         yield gated and "evaluation" not in new, "a variant with a gate needs evaluation"
         yield len(new["source"]) != 1, "exactly one source"
         yield len({variant["name"] for variant in variants}) < len(variants), "Duplicate value"
-        forms = [variant["quantization"] for variant in variants]
+        both = [variant for variant in variants if ("quantization" in variant) == ("export" in variant)]
+        yield bool(both), "a variant has either quantization"
+        gated_exports = any("gate" in variant and "export" in variant for variant in variants)
+        yield gated_exports, "an export has no gate"
+        forms = [variant["quantization"] for variant in variants if "quantization" in variant]
         yield any("groupSize" in form and form["scheme"] != "int4" for form in forms), "groupSize is for int4 only"
     if kind == TRAINING:
         yield (old["base"], old["stages"]) != (new["base"], new["stages"]), "a run happens once"

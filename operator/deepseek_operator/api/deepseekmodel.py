@@ -264,11 +264,46 @@ class GateSpec(ApiModel):
     )
 
 
-class VariantSpec(ApiModel):
-    """One quantized form of the model, in a volume of its own."""
+class GgufSpec(ApiModel):
+    """One file for llama.cpp and what is built on it, with tokenizer and chat template in it.
 
+    It is written in one pass and in bands of rows, so memory does not grow with the model; a Job that is killed begins
+    again. A model whose tokenizer, positions or experts llama.cpp would treat otherwise is refused (UnsupportedExport).
+    """
+
+    type: Literal["f16", "q8_0", "q4_0"] = Field(
+        description="f16: all matrices in float16. q8_0: in 8 bits, blocks of 32 inputs share a scale. q4_0: in 4 bits, the same way; embeddings and output layer q8_0. Routers and vectors are float32 in all, and matrices whose inputs are no multiple of 32 are float16."
+    )
+
+
+class ExportSpec(ApiModel):
+    """A form for engines that run elsewhere, on a desk or at the edge: the builtin engine does not serve it."""
+
+    gguf: GgufSpec = Field(description="A GGUF file, `artifact/model.gguf` on the variant's claim.")
+
+
+class VariantSpec(ApiModel):
+    """One form of the model, quantized or exported, in a volume of its own."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.quantization) != has(self.export)",
+                "a variant has either quantization, to be served, or export, for engines elsewhere",
+            ),
+            (
+                "!has(self.export) || !has(self.gate)",
+                "an export has no gate: it is neither measured nor served here",
+            ),
+        )
+    )
     name: ShortName = Field(description="What services call it. `base` is taken by the unquantized weights.")
-    quantization: QuantizationSpec = Field(description="How it is made.")
+    quantization: QuantizationSpec | None = Field(
+        default=None, description="How it is made, to be measured and served here."
+    )
+    export: ExportSpec | None = Field(
+        default=None, description="How it is made, for engines elsewhere: no service runs on it, nothing is measured."
+    )
     gate: GateSpec | None = Field(
         default=None,
         description="No service begins to serve a variant that misses its gate or is not measured yet; what a service serves already goes on. It needs evaluation, and changing it computes nothing again.",
@@ -295,7 +330,7 @@ class BenchmarkSpec(ApiModel):
 
 
 class EvaluationSpec(ApiModel):
-    """Perplexity of the base and of every variant on text that training has not seen."""
+    """Perplexity of the base and of every quantized variant on text that training has not seen."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -435,10 +470,10 @@ class DeepSeekModelSpec(ApiModel):
             "x-kubernetes-list-map-keys": ["name"],
             **rules(("self.all(variant, variant.name != 'base')", "the name base is taken by the unquantized weights")),
         },
-        description="Quantized forms, each made by a Job.",
+        description="Quantized and exported forms, each made by a Job.",
     )
     evaluation: EvaluationSpec | None = Field(
-        default=None, description="What is measured of the base and of every variant."
+        default=None, description="What is measured of the base and of every quantized variant."
     )
     jobs: PodSettings = Field(default=PodSettings(), description="The pods of this model's Jobs.")
 
@@ -574,6 +609,21 @@ class QuantizationStatus(ApiModel):
     calibration: CalibrationStatus | None = Field(default=None, description="What calibrated it.")
 
 
+class ExportStatus(ApiModel):
+    """What the export wrote."""
+
+    format: str = Field(description="gguf.")
+    type: str = Field(description="How most numbers are stored.")
+    file: str = Field(description="In `artifact` on the claim.")
+    sha256: str = Field(description="Of the file: `sha256sum` of a copy gives the same.")
+    weight_bytes_before: int = Field(description="Bytes of all weights in the base.")
+    weight_bytes_after: int = Field(description="Bytes of all weights in the file.")
+    tensors: int = Field(description="In the file.")
+    unaligned_tensors: int = Field(
+        default=0, description="Of them those that stayed float16, for their inputs are no whole blocks of the type."
+    )
+
+
 class GateStatus(ApiModel):
     """What a variant's gate says."""
 
@@ -619,6 +669,7 @@ class ArtifactStatus(ApiModel):
     quantization: QuantizationStatus | None = Field(
         default=None, description="Bytes before and after, of all weights and of the experts."
     )
+    export: ExportStatus | None = Field(default=None, description="Of an export: its format and its file.")
     scores: ScoresStatus | None = Field(default=None, description="What the evaluation found.")
     evaluation_identity: str | None = Field(default=None, description="Of the evaluation that found it.")
     comparison_identity: str | None = Field(
@@ -692,6 +743,7 @@ class DeepSeekModelStatus(CommonStatus):
             "Publishing",
             "Verifying",
             "Quantizing",
+            "Exporting",
             "Signing",
             "Evaluating",
             "Updating",
@@ -723,7 +775,8 @@ class DeepSeekModelStatus(CommonStatus):
         default=None, description="What the base has proven of spec.verification; absent until it has proven all of it."
     )
     sizing: SizingStatus | None = Field(
-        default=None, description="What the sealed artifacts take, and on which GPUs of the price sheet each fits."
+        default=None,
+        description="What the base and the sealed quantized variants take, and on which GPUs of the price sheet each fits.",
     )
     cost: CostStatus | None = Field(default=None, description="What the Jobs of this model have used and cost.")
     next: NextStatus | None = Field(

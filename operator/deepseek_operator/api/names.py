@@ -25,7 +25,7 @@ class Label:
     OWNER_NAME = f"{GROUP}/owner-name"
     OWNER_NAMESPACE = f"{GROUP}/owner-namespace"
     OWNER_UID = f"{GROUP}/owner-uid"
-    WORK = f"{GROUP}/work"  # build, fetch, import, publish, verify, quantize, sign, train, and what measures
+    WORK = f"{GROUP}/work"  # build, fetch, import, publish, verify, quantize, export, sign, train, what measures
     IDENTITY = f"{GROUP}/identity"  # first 32 digits of the work's identity
     INDEX = "batch.kubernetes.io/job-completion-index"  # of pods of a Job that has several; set by Kubernetes
     SUBJECT = f"{GROUP}/subject"  # which part of the owner: base, a variant, a stage
@@ -78,6 +78,7 @@ class Reason:
     PUBLISHING = "Publishing"
     VERIFYING = "Verifying"
     QUANTIZING = "Quantizing"
+    EXPORTING = "Exporting"
     SIGNING = "Signing"
     EVALUATING = "Evaluating"
     TRAINING = "Training"
@@ -90,6 +91,7 @@ class Reason:
     WAITING_FOR_TRAINING_RUN = "WaitingForTrainingRun"
     MODEL_NOT_FOUND = "ModelNotFound"
     VARIANT_NOT_FOUND = "VariantNotFound"
+    VARIANT_NOT_SERVED = "VariantNotServed"
     TRAINING_RUN_NOT_FOUND = "TrainingRunNotFound"
     PATH_NOT_FOUND = "PathNotFound"
     UNREADABLE = "Unreadable"
@@ -130,6 +132,7 @@ class Reason:
     UNSAFE_TEMPLATE = "UnsafeTemplate"
     UNKNOWN_ARCHITECTURE = "UnknownArchitecture"
     UNSUPPORTED_QUANTIZATION = "UnsupportedQuantization"
+    UNSUPPORTED_EXPORT = "UnsupportedExport"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"
     DEVICE_MISSING = "DeviceMissing"

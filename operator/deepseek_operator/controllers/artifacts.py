@@ -11,6 +11,7 @@ from deepseek_operator.api.base import LastFailure, Storage
 from deepseek_operator.api.deepseekmodel import (
     ArchitectureStatus,
     ArtifactStatus,
+    ExportStatus,
     QuantizationStatus,
 )
 from deepseek_operator.api.names import Annotation
@@ -120,6 +121,7 @@ def _filled(artifact: ArtifactStatus, result: JobResult) -> tuple[ArtifactStatus
         "revision": _revision(result),
         "dtype": sealed.dtype if sealed is not None else None,
         "quantization": QuantizationStatus.model_validate(quantization.model_dump()) if quantization else None,
+        "export": ExportStatus.model_validate(result.export.model_dump()) if result.export else None,
     }
     architecture = ArchitectureStatus.model_validate(sealed.architecture.model_dump()) if sealed else None
     return artifact.model_copy(update=facts), architecture

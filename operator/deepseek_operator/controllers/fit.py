@@ -29,8 +29,9 @@ _BLOCK = 16
 def sizing(
     architecture: ArchitectureStatus | None, artifacts: Sequence[ArtifactStatus], sheet: PriceSheet | None
 ) -> SizingStatus | None:
-    """Of all sealed artifacts of a model; None before its base is sealed."""
-    sealed = [artifact for artifact in artifacts if artifact.phase == "Ready" and _weights(artifact)]
+    """Of all sealed artifacts that engines here can serve; None before the base is sealed."""
+    servable = [artifact for artifact in artifacts if artifact.export is None]
+    sealed = [artifact for artifact in servable if artifact.phase == "Ready" and _weights(artifact)]
     if architecture is None or not sealed:
         return None
     found = architecture.attention

@@ -18,6 +18,7 @@ from deepseek_operator.api.deepseekmodel import (
     CalibrationSpec,
     EvaluationSpec,
     ExistingClaimSource,
+    ExportSpec,
     HuggingFaceSource,
     LongContextSpec,
     QuantizationSpec,
@@ -34,6 +35,7 @@ INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "dataset": {"revision": "main", "endpoint": "https://huggingface.co", "include": [], "exclude": []},
     "import": {},
     "publish": {},
+    "export": {},
     "quantize": {"ignore": [], "method": "weightOnly", "scope": None, "groupSize": 128, "calibration": None},
     "verify": {},
     "sign": {},
@@ -139,6 +141,16 @@ def quantize_work(input_digest: str, quantization: QuantizationSpec) -> Preimage
         "calibration": _calibration(quantization.calibration),
     }
     return _work("quantize", {"digest": input_digest}, recipe)
+
+
+def export_identity(input_digest: str, export: ExportSpec) -> str:
+    """Of a variant that is exported."""
+    return digest(export_work(input_digest, export))
+
+
+def export_work(input_digest: str, export: ExportSpec) -> Preimage:
+    """How an export is made."""
+    return _work("export", {"digest": input_digest}, {"format": "gguf", "type": export.gguf.type})
 
 
 def verify_identity(input_digest: str, asked: Verification) -> str:

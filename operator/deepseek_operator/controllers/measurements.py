@@ -41,8 +41,9 @@ class Measurement:
 
 
 def wanted(spec: DeepSeekModelSpec, name: str) -> tuple[str, ...]:
-    """The kinds of measurements of the base or a variant, in the order in which they are made."""
-    if spec.evaluation is None:
+    """The kinds of measurements of the base or a variant, in the order in which they are made; none of an export."""
+    exported = any(variant.name == name and variant.export is not None for variant in spec.variants)
+    if spec.evaluation is None or exported:
         return ()
     asked = {
         "evaluate": True,

@@ -56,6 +56,7 @@ _DOING = {
     "publish": Reason.PUBLISHING,
     "verify": Reason.VERIFYING,
     "quantize": Reason.QUANTIZING,
+    "export": Reason.EXPORTING,
     "sign": Reason.SIGNING,
     "evaluate": Reason.EVALUATING,
     "compare": Reason.EVALUATING,
@@ -172,7 +173,7 @@ def live(works: ModelWorks, previous: DeepSeekModelStatus, observed: Observed, n
         return Life(found, base)
     verifying, proof = verification.verify(works, base, previous, observed, now)
     held = verifying is not None and proof is None
-    making = [works.quantize(variant, base.artifact) for variant in spec.variants]
+    making = [works.variant(variant, base.artifact) for variant in spec.variants]
     if held:  # nothing more is made of it, and what was made is kept
         making = [work for work in making if remembered(work.subject, work.identity, known) is not None]
     variants = tuple(advance(owner, work, spec.storage, known, observed, now) for work in making)
@@ -331,8 +332,8 @@ def _phase(ready: Verdict, life: Life, *, stuck: bool) -> str:
         return _PHASES[_DOING[life.base.work.kind]]
     if life.verification is not None and not life.verification.ready:
         return "Verifying"
-    if any(not part.ready for part in life.variants):
-        return "Quantizing"
+    if making := [part.work.kind for part in life.variants if not part.ready]:
+        return "Exporting" if making[0] == "export" else "Quantizing"
     return "Signing" if any(not part.ready for part in life.signatures) else "Evaluating"
 
 

@@ -1,5 +1,5 @@
-"""The Jobs of a model: build, fetch, import or publish the base, verify it, quantize a variant, sign
-and evaluate either."""
+"""The Jobs of a model: build, fetch, import or publish the base, verify it, quantize or export a variant,
+sign and evaluate either."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from deepseek_runtime.wire.job import (
     Calibration,
     CompareJob,
     EvaluateJob,
+    ExportJob,
     FetchJob,
     ImportJob,
     Job,
@@ -31,7 +32,9 @@ from deepseek_operator.api.deepseekmodel import (
     DeepSeekModelSpec,
     EvaluationSpec,
     ExistingClaimSource,
+    ExportSpec,
     LongContextSpec,
+    QuantizationSpec,
     ScratchSource,
     SigningKey,
     VariantSpec,
@@ -45,6 +48,8 @@ from deepseek_operator.controllers.identity import (
     build_work,
     compare_identity,
     evaluate_identity,
+    export_identity,
+    export_work,
     group_size,
     long_context_identity,
     publish_work,
@@ -92,21 +97,42 @@ class ModelWorks:
         )
         return self._copy(published, written, origin)
 
-    def quantize(self, variant: VariantSpec, base: ArtifactStatus) -> Work:
-        """Make a variant of a sealed base."""
+    def variant(self, variant: VariantSpec, base: ArtifactStatus) -> Work:
+        """Make a variant of a sealed base: quantized, or exported."""
+        if variant.quantization is not None:
+            return self._quantize(variant.name, variant.quantization, base)
+        assert variant.export is not None, "the resource's rules: a variant has the one or the other"  # noqa: S101
+        return self._export(variant.name, variant.export, base)
+
+    def _export(self, name: str, export: ExportSpec, base: ArtifactStatus) -> Work:
         source = base.digest or ""
-        identity, calibration = quantize_identity(source, variant.quantization), variant.quantization.calibration
+        config = ExportJob(
+            identity=export_identity(source, export),
+            owner=self.owner.path,
+            credential=self._credential(),
+            input_digest=source,
+            type=export.gguf.type,
+        )
+        mounts = (
+            Mount(INPUT, claim=base.claim, sub_path=ARTIFACT),
+            Mount(OUTPUT, claim=self.claim_name(name, config.identity), read_only=False),
+        )
+        return self._work(name, config, mounts, reads=base.claim)
+
+    def _quantize(self, name: str, quantization: QuantizationSpec, base: ArtifactStatus) -> Work:
+        source = base.digest or ""
+        identity, calibration = quantize_identity(source, quantization), quantization.calibration
         config = QuantizeJob(
             identity=identity,
             owner=self.owner.path,
             credential=self._credential(),
             input_digest=source,
-            scheme=variant.quantization.scheme,
-            method=variant.quantization.method,
-            scope=variant.quantization.scope,
-            group_size=group_size(variant.quantization),
-            ignore=tuple(variant.quantization.ignore),
-            pods=variant.quantization.parallelism,
+            scheme=quantization.scheme,
+            method=quantization.method,
+            scope=quantization.scope,
+            group_size=group_size(quantization),
+            ignore=tuple(quantization.ignore),
+            pods=quantization.parallelism,
             calibration=None
             if calibration is None
             else Calibration(
@@ -117,10 +143,10 @@ class ModelWorks:
         )
         mounts = (
             Mount(INPUT, claim=base.claim, sub_path=ARTIFACT),
-            Mount(OUTPUT, claim=self.claim_name(variant.name, identity), read_only=False),
+            Mount(OUTPUT, claim=self.claim_name(name, identity), read_only=False),
             *(() if calibration is None else data_mounts(calibration.text)),
         )
-        return self._work(variant.name, config, mounts, reads=base.claim)
+        return self._work(name, config, mounts, reads=base.claim)
 
     def verify(self, asked: Verification, base: ArtifactStatus) -> Work:
         """Verify a sealed base; the result lies beside it."""
@@ -141,8 +167,10 @@ class ModelWorks:
     def made(self, name: str, base: ArtifactStatus, origin: Origin) -> Preimage | None:
         """How a part of the model is made here; None for a base that comes from outside."""
         if name != BASE:
-            quantization = next(variant.quantization for variant in self.spec.variants if variant.name == name)
-            return quantize_work(base.digest or "", quantization)
+            variant = next(variant for variant in self.spec.variants if variant.name == name)
+            if variant.quantization is not None:
+                return quantize_work(base.digest or "", variant.quantization)
+            return export_work(base.digest or "", variant.export) if variant.export is not None else None
         if (scratch := self.spec.source.scratch) is not None:
             return build_work(scratch)
         return publish_work(origin.lineage.digest or "") if self.spec.source.training_run is not None else None

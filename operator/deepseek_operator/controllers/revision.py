@@ -48,6 +48,11 @@ def target(namespace: str, spec: InferenceServiceSpec, observed: Observed) -> tu
         return stalled(
             Condition.MODEL_READY, Reason.VARIANT_NOT_FOUND, with_remedy(Reason.VARIANT_NOT_FOUND, happened)
         ), None
+    if any(each.name == variant and each.export is not None for each in model.spec.variants):
+        happened = f"variant {variant} of DeepSeekModel {name} is an export, which no engine here serves"
+        return stalled(
+            Condition.MODEL_READY, Reason.VARIANT_NOT_SERVED, with_remedy(Reason.VARIANT_NOT_SERVED, happened)
+        ), None
     wanted = variant or BASE
     artifact = next((each for each in model.status.artifacts if each.name == wanted), None)
     architecture = model.status.architecture

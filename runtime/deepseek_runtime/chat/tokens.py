@@ -58,7 +58,7 @@ class ChatTokenizer:
         self._end = end
         # What stands for letters that the vocabulary lacks forges nothing.
         unknown = self._tokenizer.encode(UNKNOWN, add_special_tokens=False).ids
-        self.control = frozenset(number for number, token in added.items() if _controls(token)).difference(unknown)
+        self.control = frozenset(number for number, token in added.items() if is_control(token)).difference(unknown)
 
     def tokenize(self, rendered: Rendered) -> ChatTokens:
         """The conversation's tokens; errors: ForgedTokenError."""
@@ -115,7 +115,7 @@ def _forged(rendered: Rendered, token: _Token) -> tuple[int, int] | None:
     return None if all(origin & TEMPLATE for origin in rendered.origins[start:end]) else (start, end)
 
 
-def _controls(token: AddedToken) -> bool:
+def is_control(token: AddedToken) -> bool:
     """Models often mark roles by added tokens that are not special; added words and white space are but text."""
     words = "".join(token.content.split())
     return token.special or not (words == "" or words.isalnum())

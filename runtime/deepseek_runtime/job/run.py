@@ -21,7 +21,7 @@ from deepseek_runtime.job.status_server import StatusServer
 from deepseek_runtime.weights import manifest, seal
 from deepseek_runtime.wire.base import VERSION, WireModel
 from deepseek_runtime.wire.exit_codes import ExitCode
-from deepseek_runtime.wire.job import JOB, Beside, CompareJob, Job, QuantizeJob, TrainJob
+from deepseek_runtime.wire.job import JOB, Beside, CompareJob, ExportJob, Job, QuantizeJob, TrainJob
 from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT, STATUS_PORT, TERMINATION_LOG
 from deepseek_runtime.wire.result import JobResult, encode
 
@@ -36,6 +36,7 @@ WORKS = {
     "import": "deepseek_runtime.models.imported",
     "publish": "deepseek_runtime.models.publish",
     "quantize": "deepseek_runtime.quantize.model",
+    "export": "deepseek_runtime.export.gguf.model",
     "evaluate": "deepseek_runtime.evaluate.perplexity",
     "compare": "deepseek_runtime.evaluate.comparison",
     "longcontext": "deepseek_runtime.evaluate.long_context",
@@ -119,7 +120,7 @@ def _promised(job: Job) -> dict[str, str]:
         return {job.input: job.input_digest, **job.datasets}
     if isinstance(job, QuantizeJob) and job.pods > 1:
         return {}  # each pod verifies what it reads
-    return {job.input: job.input_digest} if isinstance(job, QuantizeJob | Beside) else {}
+    return {job.input: job.input_digest} if isinstance(job, QuantizeJob | ExportJob | Beside) else {}
 
 
 def _writing(job: Job, directory: Path) -> AbstractContextManager[None]:

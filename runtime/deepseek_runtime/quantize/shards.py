@@ -83,7 +83,7 @@ class Conversion:
         """A tensor of the base. Errors: DataError `NotFinite`."""
         selected = self._scheme is not None and self.selected(name)
         tensor = self.base.read(name, dtype=torch.float32 if selected else None)
-        if tensor.is_floating_point() and not _finite(tensor):
+        if tensor.is_floating_point() and not finite(tensor):
             raise DataError("NotFinite", f"Tensor {name} has NaN or infinite values. Train or copy the model again.")
         return tensor
 
@@ -101,7 +101,7 @@ class Conversion:
         return self._dtype if stored is None else stored
 
 
-def _finite(tensor: torch.Tensor) -> bool:
+def finite(tensor: torch.Tensor) -> bool:
     """A NaN is both the least and the greatest; thirty times faster than to ask of every number."""
     return not tensor.numel() or bool(torch.isfinite(torch.stack(tensor.aminmax())).all())
 

@@ -66,7 +66,7 @@ class Tokenizer:
             return f"token_id:{token}"
         text: str = self._tokenizer.decode([token], clean_up_tokenization_spaces=False)
         if REPLACEMENT in text:
-            letters = [_BYTES.get(letter) for letter in piece]
+            letters = [BYTES.get(letter) for letter in piece]
             return piece if None in letters else "bytes:" + "".join(f"\\x{byte:02x}" for byte in letters)
         # SentencePiece's decoders drop a leading space, which tells two tokens apart.
         return f" {text}" if piece.startswith(WORD_START) and not text.startswith(" ") else text
@@ -98,4 +98,5 @@ def _byte_letters() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
 
 
-_BYTES = _byte_letters()
+BYTES = _byte_letters()
+"""The byte that each of these letters stands for."""

@@ -15,6 +15,7 @@ ALGORITHMS: dict[str, int] = {
     "import": 1,
     "publish": 1,
     "quantize": 1,
+    "export": 1,
     "evaluate": 1,
     "compare": 1,
     "longcontext": 1,
@@ -165,6 +166,16 @@ class QuantizeJob(_Job):
     pods: int = Field(default=1, ge=1, le=64)  # that share the files of a method without calibration
 
 
+class ExportJob(_Job):
+    """Write a model as one file of another engine's format; the API's GgufSpec says what each type stores."""
+
+    kind: Literal["export"] = "export"
+    input: str = INPUT
+    input_digest: str
+    format: Literal["gguf"] = "gguf"
+    type: Literal["f16", "q8_0", "q4_0"]
+
+
 class EvaluateJob(_Job):
     """Measure a model on held-out text; the result lies in `output/<identity>/` beside the artifact."""
 
@@ -279,7 +290,7 @@ class TrainJob(_Job):
 Beside = EvaluateJob | CompareJob | LongContextJob | BenchmarkJob | VerifyJob | SignJob
 """Jobs that read a sealed model and leave their results beside it, in `output/<identity>/`."""
 Job = Annotated[
-    BuildJob | FetchJob | DatasetJob | ImportJob | PublishJob | QuantizeJob | Beside | TrainJob,
+    BuildJob | FetchJob | DatasetJob | ImportJob | PublishJob | QuantizeJob | ExportJob | Beside | TrainJob,
     Field(discriminator="kind"),
 ]
 JOB: TypeAdapter[Job] = TypeAdapter(Job)

@@ -64,6 +64,19 @@ class Quantization(WireModel):
     calibration: Calibration | None = None
 
 
+class Export(WireModel):
+    """A model as one file of another engine's format."""
+
+    format: str
+    type: str
+    file: str  # in the artifact's directory
+    sha256: str  # of the file, for whoever copies it
+    weight_bytes_before: int
+    weight_bytes_after: int
+    tensors: int
+    unaligned_tensors: int = 0  # stored as f16 instead: their rows are no whole blocks of the type
+
+
 class Routing(WireModel):
     """Where a mixture-of-experts model sent the scored tokens; the whole table is `routing.json` beside the result."""
 
@@ -166,6 +179,7 @@ class JobResult(WireModel):
     artifact: Artifact | None = None
     dataset: Dataset | None = None
     quantization: Quantization | None = None
+    export: Export | None = None
     scores: Scores | None = None
     comparison: Comparison | None = None
     long_context: LongContext | None = None

@@ -123,6 +123,8 @@ OPTIONAL = {
     ("DeepSeekModel", "spec.verification"),
     ("DeepSeekModel", "spec.verification.signature"),
     ("DeepSeekModel", "spec.evaluation.longContext"),
+    ("DeepSeekModel", "spec.variants[].export"),
+    ("DeepSeekModel", "spec.variants[].quantization"),
     ("DeepSeekModel", "spec.variants[].quantization.calibration"),
     ("DeepSeekModel", "spec.variants[].quantization.calibration.text[].claim"),
     ("DeepSeekModel", "spec.variants[].quantization.calibration.text[].configMap"),

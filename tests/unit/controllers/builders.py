@@ -54,6 +54,11 @@ class Builder:
         self.spec.setdefault("variants", []).append(made)
         return self
 
+    def export(self, name: str, kind: str = "f16") -> "Builder":
+        """One variant more, a GGUF file."""
+        self.spec.setdefault("variants", []).append({"name": name, "export": {"gguf": {"type": kind}}})
+        return self
+
     def evaluated(self, **settings: Any) -> "Builder":
         """Perplexity on held-out text."""
         return self.having("evaluation", {"text": [{"configMap": {"name": "heldout", "key": "a.txt"}}], **settings})

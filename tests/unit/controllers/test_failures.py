@@ -272,7 +272,7 @@ def values(obj: type) -> set[str]:
 def test_every_reason_for_a_failure_or_a_stall_has_a_remedy() -> None:
     harmless = {
         Reason.READY, Reason.PENDING, Reason.BUILDING, Reason.IMPORTING, Reason.FETCHING, Reason.PUBLISHING,
-        Reason.VERIFYING, Reason.QUANTIZING, Reason.SIGNING,
+        Reason.VERIFYING, Reason.QUANTIZING, Reason.EXPORTING, Reason.SIGNING,
         Reason.EVALUATING, Reason.TRAINING, Reason.SUSPENDED, Reason.COMPLETE, Reason.STARTING, Reason.ROLLING_OUT,
         Reason.SCALED_TO_ZERO, Reason.WAITING_FOR_MODEL, Reason.WAITING_FOR_TRAINING_RUN, Reason.REPAIRED,
         Reason.CREATED, Reason.REMOVED, Reason.TERMINATING, Reason.GATE_WARNED,

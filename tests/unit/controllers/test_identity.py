@@ -6,6 +6,7 @@ from deepseek_operator.api.deepseekmodel import (
     CalibrationSpec,
     EvaluationSpec,
     ExistingClaimSource,
+    ExportSpec,
     HuggingFaceSource,
     LongContextSpec,
     QuantizationSpec,
@@ -64,6 +65,10 @@ def quantize(**changes: object) -> str:
     return identity.quantize_identity(INPUT, QuantizationSpec.model_validate({"scheme": "int8", **changes}))
 
 
+def export(kind: str = "f16") -> str:
+    return identity.export_identity(INPUT, ExportSpec.model_validate({"gguf": {"type": kind}}))
+
+
 def evaluate(**changes: object) -> str:
     return identity.evaluate_identity(INPUT, EvaluationSpec.model_validate({"text": TEXT, **changes}))
 
@@ -111,6 +116,7 @@ def test_golden() -> None:
         "import": identity.import_identity(ExistingClaimSource(claim_name="weights", path="v1")),
         "publish": identity.publish_identity(INPUT),
         "quantize": quantize(),
+        "export": export(),
         "fetch": fetch(),
         "dataset": dataset(),
         "trainOnDataset": train_on("cd" * 32),
@@ -130,6 +136,7 @@ def test_golden() -> None:
         "import": "99280a92bb3df17fe14f27149dc502dc9daeb78423ea4e42c1144c73f21ba34e",
         "publish": "10ac38f3cb788b86cac2b5d3096548a6622a5297a99b4e141322035bdfb256d1",
         "quantize": "6b5c30dcf2f3b7cb02de7be77c7075b6df4fd99c1e7e1fe1099beeace9c540d4",
+        "export": "91e66bcb59c6de01835d211f8649fc69673a881983aa9f711ac5a2eacf09d03d",
         "fetch": "05edc1c28817e8eb4769b07407ae0e987a0484d750f8789daf8c806785670158",
         "dataset": "2f5d2912f8348e65e76354d4493bb5430b82a5fd1bfe072d2698b0d3f1082d6c",
         "trainOnDataset": "b4c0e3886a86b9c856e4d83519d0f14cc5e9fef0ccf5a3e98baa015f5b71884f",
@@ -186,6 +193,7 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
             {"text": TEXT}, {"text": other}, {"text": TEXT, "samples": 64}, {"text": TEXT, "sequenceLength": 64},
         )),
         quantize(scheme="int4", method="gptq", calibration={"text": TEXT}),
+        export(), export("q8_0"), export("q4_0"),
         evaluate(), evaluate(maxTokens=64), evaluate(text=other),
         long_context(), long_context(tokens=8192), long_context(windows=1), long_context({"contextLength": 64}),
         long_context({"text": other}),

@@ -23,6 +23,7 @@ from deepseek_runtime.wire.job import (
     CompareJob,
     DatasetJob,
     EvaluateJob,
+    ExportJob,
     FetchJob,
     ImportJob,
     Job,
@@ -40,6 +41,7 @@ from deepseek_runtime.wire.result import (
     Benchmark,
     Comparison,
     Dataset,
+    Export,
     Fetched,
     JobResult,
     LongContext,
@@ -382,6 +384,17 @@ class World:
         return self.sealed[key].model_copy(update={"cached": True})
 
 
+EXPORTED = Export(
+    format="gguf",
+    type="q8_0",
+    file="model.gguf",
+    sha256="8" * 64,
+    weight_bytes_before=100,
+    weight_bytes_after=27,
+    tensors=40,
+)
+
+
 def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResult:
     """The result of a Job that went well; equal work gives equal bytes."""
     result = JobResult(
@@ -417,7 +430,7 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         return result.model_copy(update={"benchmark": BENCHMARK})
     source = (
         config.identity
-        if isinstance(config, BuildJob | FetchJob | ImportJob | TrainJob | QuantizeJob)
+        if isinstance(config, BuildJob | FetchJob | ImportJob | TrainJob | QuantizeJob | ExportJob)
         else config.input_digest
     )
     artifact = Artifact(
@@ -428,7 +441,7 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         dtype="float32",
         architecture=TINY_V3,
     )
-    facts: dict[str, Any] = {"artifact": artifact}
+    facts: dict[str, Any] = {"artifact": artifact, "export": EXPORTED if isinstance(config, ExportJob) else None}
     if isinstance(config, FetchJob):
         facts["fetched"] = Fetched(commit="c" * 40, files=5, bytes=900_000)
     if isinstance(config, FetchJob | ImportJob) and config.verification is not None:
