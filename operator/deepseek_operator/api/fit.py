@@ -23,7 +23,7 @@ class GpuFit(ApiModel):
         description="The smallest parallelism.tensor at which weights and a context of 2048 tokens fit, or the model's own where that is shorter.",
     )
     longest_context: int | None = Field(
-        default=None, description="Tokens that the cache holds there, at most the model's own context."
+        default=None, description="Tokens of one sequence that the cache holds there, at most the model's own context."
     )
     hourly_micros: int | None = Field(
         default=None, description="Price of an hour of all these GPUs, in millionths of the currency's unit."
@@ -36,11 +36,14 @@ class GpuFit(ApiModel):
 
 
 class ArtifactSizing(ApiModel):
-    """What one sealed artifact takes."""
+    """What one sealed artifact takes, or a model that the runtime refused for its architecture takes elsewhere."""
 
     name: str = Field(description="`base`, or the variant's name.")
     weight_bytes: int = Field(description="Of its weights, as they are stored.")
     kv_bytes_per_token: int = Field(description="Of the cache, in bfloat16, for each token of each sequence.")
+    kv_bytes_per_sequence: int = Field(
+        default=0, description="Of the cache, at most, for each sequence beside its tokens: sliding windows."
+    )
     gpus: list[GpuFit] = Field(
         default=[],
         max_length=16,

@@ -28,7 +28,7 @@ from deepseek_operator.controllers.conditions import (
 from deepseek_operator.controllers.cost import accrued
 from deepseek_operator.controllers.decision import Child, Decision, Object, Observed, Ref, Remove, Settings
 from deepseek_operator.controllers.events import transitions
-from deepseek_operator.controllers.fit import sizing
+from deepseek_operator.controllers.fit import elsewhere, sizing
 from deepseek_operator.controllers.in_use import services_on
 from deepseek_operator.controllers.isolation import isolate
 from deepseek_operator.controllers.model_works import ModelWorks
@@ -139,7 +139,8 @@ class ModelController:
         if replaces:
             status = succession.beside(spec, previous, status, generation, now)
         figures = {
-            "sizing": sizing(status.architecture, status.artifacts, settings.price_sheet),
+            "sizing": sizing(status.architecture, status.artifacts, settings.price_sheet)
+            or elsewhere(life.base, previous, settings.price_sheet),
             "cost": accrued(previous.cost, observed, settings.price_sheet),
         }
         status = status.model_copy(update=figures)

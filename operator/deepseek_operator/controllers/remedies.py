@@ -59,7 +59,7 @@ REMEDIES: dict[str, str] = {
         "Where an older runtime sealed the base, it is read anew, and nothing is computed again, after `kubectl delete "
         "jobs -l deepseek-operator.io/owner-name=NAME,deepseek-operator.io/subject=base` and then `kubectl patch dsm "
         'NAME --subresource=status --type=merge -p \'{"status":{"architecture":null}}\'`; for other attention than '
-        "latent and grouped-query there is no sizing."
+        "latent, compressed and grouped-query there is no sizing."
     ),
     Reason.CRASHED: "Read the log with `kubectl logs --previous` on the pod; it is started again.",
     Reason.NODE_LOST: (

@@ -114,7 +114,8 @@ def _heads(architecture: ArchitectureStatus) -> tuple[int, int]:
 def _divisors(architecture: ArchitectureStatus) -> tuple[int, ...]:
     heads, shared = _heads(architecture)
     # fewer key-value heads than ranks: several ranks hold the same one
-    return tuple(n for n in range(1, 65) if heads % n == 0 and (shared % n == 0 or n % shared == 0))
+    groups = architecture.attention.output_groups if architecture.attention is not None else 0
+    return tuple(n for n in range(1, 65) if heads % n == 0 and groups % n == 0 and (shared % n == 0 or n % shared == 0))
 
 
 def _narrowest(architecture: ArchitectureStatus, otherwise: int) -> int:

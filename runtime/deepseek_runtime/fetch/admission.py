@@ -9,12 +9,12 @@ from deepseek_runtime.weights import safety
 from deepseek_runtime.wire.verification import Allowed
 
 
-def check(directory: Path, allow: Collection[Allowed]) -> None:
-    """Of the small files, which tell about the model.
+def check(directory: Path, allow: Collection[Allowed], weight_bytes: int) -> None:
+    """Of the small files, which tell about the model; `weight_bytes` is what the others have.
 
     Errors: DataError as `support.check`, `UnsafeModel`, `UnsafeTemplate`.
     """
-    support.check(directory)
+    support.check(directory, weight_bytes)
     if "AutoMap" not in allow:
         safety.check_no_code(directory)
     if "UnsafeTemplate" not in allow:

@@ -57,7 +57,7 @@ def run(job: FetchJob, reporter: Reporter, patience: Patience = PATIENCE) -> Job
             selection, hashes = packed.unpack(
                 source, whole, plan.files, ledger.files, lambda size: demand_space(job, source, size, 0, ledger.files)
             )
-            admission.check(ledger.files, job.allow)
+            admission.check(ledger.files, job.allow, weight_bytes(selection.files))
         else:
             if not job.include:
                 index = [file for file in plan.files if file.path == safety.INDEX]
@@ -65,7 +65,7 @@ def run(job: FetchJob, reporter: Reporter, patience: Patience = PATIENCE) -> Job
                 selection = trim(selection, support.shards(ledger.files))
             small = [file for file in selection.files if not file.path.endswith(".safetensors")]
             hashes |= fetch(small, selection.files)
-            admission.check(ledger.files, job.allow)
+            admission.check(ledger.files, job.allow, weight_bytes(selection.files))
             hashes |= fetch(selection.files, selection.files)
         written = manifest.record(ledger.files, hashes)
         shapes.check(ledger.files, safety.check(ledger.files))
@@ -81,6 +81,11 @@ def run(job: FetchJob, reporter: Reporter, patience: Patience = PATIENCE) -> Job
         sealed = seal.seal(place(job), job.identity, result)
         ledger.remove()
     return sealed
+
+
+def weight_bytes(files: Sequence[RemoteFile]) -> int:
+    """Of the files that weights are in."""
+    return sum(file.size for file in files if file.path.endswith(".safetensors"))
 
 
 Choose = Callable[[Sequence[RemoteFile]], Selection]

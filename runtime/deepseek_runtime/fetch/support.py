@@ -2,21 +2,27 @@
 
 from pathlib import Path
 
-from deepseek_runtime.job.errors import DataError
+from deepseek_runtime.job.errors import DataError, UnknownArchitectureError
 from deepseek_runtime.quantize import declared
 from deepseek_runtime.weights import safety
+from deepseek_runtime.wire import elsewhere
 from deepseek_runtime.wire.architecture import FAMILIES, KEYS, problems
+from deepseek_runtime.wire.result import Refused
 
 
-def check(directory: Path) -> None:
-    """Errors: DataError `UnknownArchitecture`, `UnsupportedQuantization`, `InvalidConfig`, `BadFile`."""
+def check(directory: Path, weight_bytes: int) -> None:
+    """`weight_bytes`: of the files that the weights are in.
+
+    Errors: DataError `UnknownArchitecture`, `UnsupportedQuantization`, `InvalidConfig`, `BadFile`.
+    """
     config = safety.read_json(directory / safety.CONFIG)
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else None
     if name not in FAMILIES:
-        raise DataError(
-            "UnknownArchitecture",
+        described = elsewhere.architecture(config) if isinstance(name, str) else None
+        raise UnknownArchitectureError(
             f"{safety.CONFIG} names the architecture {str(name)[:100]}; this runtime has {', '.join(FAMILIES)}.",
+            Refused(name=str(name)[:100], weight_bytes=weight_bytes, architecture=described),
         )
     family = FAMILIES[name]
     known = {key: config[key] for key in KEYS[family] if key in config}

@@ -13,7 +13,7 @@ from types import FrameType
 
 from pydantic import ValidationError
 
-from deepseek_runtime.job.errors import ConfigurationError, JobError
+from deepseek_runtime.job.errors import ConfigurationError, JobError, UnknownArchitectureError
 from deepseek_runtime.job.failures import Terminated, explain
 from deepseek_runtime.job.place import exclusive, place, pod_index
 from deepseek_runtime.job.reporter import Reporter
@@ -104,6 +104,7 @@ def run(job: Job, *, port: int = STATUS_PORT) -> tuple[JobResult, ExitCode]:
             outcome="failed",
             reason=failure.reason,
             message=failure.message,
+            refused=failure.refused if isinstance(failure, UnknownArchitectureError) else None,
             image=os.environ.get(IMAGE_ENVIRONMENT),
             started_at=seal.STARTED,
             finished_at=seal.now(),

@@ -42,8 +42,8 @@ def run(job: ImportJob, reporter: Reporter) -> JobResult:
     weights = [name for name in names if name.endswith(".safetensors")]
     sizes = {name: folder.size(name) for name in names}
     hashes = _copy(folder, [name for name in names if name not in weights], directory, copier, sizes)
-    admission.check(directory, job.allow)
     shards = sorted(support.shards(directory))
+    admission.check(directory, job.allow, sum(sizes.get(name, 0) for name in shards))
     if missing := [name for name in shards if name not in weights]:
         raise DataError("MissingFile", f"{job.source} has no {', '.join(missing[:3])}, which its index names.")
     _check_space(job, directory, sum(sizes[name] for name in shards))

@@ -26,6 +26,15 @@ class Architecture(WireModel):
     vocab_size: int
     context_length: int
     attention: Attention | None = None  # not known, or sealed by an older runtime
+    unsplit_bytes: int = 0  # that lie whole on every rank; 0: they follow from the other dimensions
+
+
+class Refused(WireModel):
+    """A model that this runtime does not compute, for what it takes where it is served."""
+
+    name: str
+    weight_bytes: int
+    architecture: Architecture | None = None  # its size is not known
 
 
 class Artifact(WireModel):
@@ -177,6 +186,7 @@ class JobResult(WireModel):
     reason: str | None = None
     message: str | None = None
     artifact: Artifact | None = None
+    refused: Refused | None = None  # beside the reason UnknownArchitecture
     dataset: Dataset | None = None
     quantization: Quantization | None = None
     export: Export | None = None

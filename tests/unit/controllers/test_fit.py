@@ -1,5 +1,6 @@
 """Where a model fits: exact for what is known, an upper bound for what a rank holds, unknown for the rest."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,14 +8,17 @@ from deepseek_operator.api.deepseekmodel import ArchitectureStatus, ArtifactStat
 from deepseek_operator.api.fit import GpuFit
 from deepseek_operator.api.names import MODEL
 from deepseek_operator.api.price_sheet import EXAMPLE, GpuPrice, PriceSheet
+from deepseek_operator.controllers.decision import Ref
 from deepseek_operator.controllers.fit import rank_bytes, sizing
 from deepseek_operator.controllers.sizing import GPU_ALIGNMENT, splits
 from deepseek_runtime.serve.shard import Shard
 from deepseek_runtime.wire.attention import Attention, cache_bytes
+from deepseek_runtime.wire.elsewhere import architecture as described
+from deepseek_runtime.wire.result import JobResult, Refused, encode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.controllers.builders import scratch
+from tests.unit.controllers.builders import fetched, scratch
 from tests.unit.controllers.world import World
 
 V3: dict[str, Any] = {
@@ -84,6 +88,74 @@ def test_a_distill_takes_its_grouped_cache_into_account() -> None:
     assert whole is not None
     assert whole.artifacts[0].kv_bytes_per_token == 80 * 2 * 8 * 128 * 2
     assert whole.artifacts[0].gpus == []
+
+
+V4_FLASH: dict[str, Any] = {
+    "architectures": ["DeepseekV4ForCausalLM"],
+    "vocab_size": 129280,
+    "hidden_size": 4096,
+    "moe_intermediate_size": 2048,
+    "num_hidden_layers": 43,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 1,
+    "head_dim": 512,
+    "q_lora_rank": 1024,
+    "n_routed_experts": 256,
+    "o_groups": 8,
+    "o_lora_rank": 1024,
+    "index_n_heads": 64,
+    "index_head_dim": 128,
+    "sliding_window": 128,
+    "hc_mult": 4,
+    "max_position_embeddings": 1048576,
+    "tie_word_embeddings": False,
+}
+"""transformers' defaults."""
+
+
+def refused_world(refused: Refused) -> World:
+    """A hub's model that the fetch Job has refused for its architecture."""
+    world = World()
+    world.settings = replace(world.settings, price_sheet=EXAMPLE)
+    world.held.add("fetch")
+    world.apply(fetched()).settle()
+    job = world.jobs("fetch")[0]["metadata"]["name"]
+    said = JobResult(
+        kind="fetch", identity="i", outcome="failed", reason="UnknownArchitecture", message="No.", refused=refused
+    )
+    world.end_pod(job, 65, encode(said))
+    return world.settle()
+
+
+def test_a_refused_deepseek_v4_is_sized_for_the_engine_that_serves_it() -> None:
+    architecture = described(V4_FLASH)
+    assert architecture is not None
+    assert 280e9 < architecture.parameters < 290e9
+    world = refused_world(Refused(name=architecture.name, weight_bytes=160_000_000_000, architecture=architecture))
+    status = world.status(MODEL, "base")
+    assert status["phase"] == "Failed"
+    (base,) = status["sizing"]["artifacts"]
+    assert base["kvBytesPerToken"] == 20 * 640 // 4 * 2 + 23 * 512 // 128 * 2
+    assert base["kvBytesPerSequence"] > 43 * 127 * 512 * 2
+    fits = {gpu["name"]: gpu for gpu in base["gpus"]}
+    assert (fits["h200"]["tensorParallel"], fits["h200"]["longestContext"]) == (2, 1048576)
+    assert fits["h100"]["tensorParallel"] == 4
+    for pod in world.of_kind("Pod"):
+        world.drop(Ref.of(pod))
+    world.settle()
+    assert world.status(MODEL, "base")["sizing"] == status["sizing"], "what the pod had told is forgotten with it"
+
+
+def test_v4_is_not_split_across_its_groups_of_heads() -> None:
+    architecture = described({**V4_FLASH, "o_groups": 4})
+    assert architecture is not None
+    assert splits(ArchitectureStatus.model_validate(architecture.model_dump())) == (1, 2, 4)
+
+
+def test_a_refused_model_of_unknown_attention_is_no_number() -> None:
+    found = refused_world(Refused(name="MistralForCausalLM", weight_bytes=9)).status(MODEL, "base")["sizing"]
+    assert (found["reason"], found.get("artifacts", [])) == ("SizingUnknown", [])
+    assert "MistralForCausalLM" in found["message"]
 
 
 @given(

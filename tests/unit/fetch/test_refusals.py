@@ -13,6 +13,7 @@ from deepseek_runtime.fetch import hub as hub_source
 from deepseek_runtime.fetch import model
 from deepseek_runtime.fetch.troubles import Patience
 from deepseek_runtime.job.errors import ConfigurationError, JobError
+from deepseek_runtime.job.run import run
 from deepseek_runtime.wire.exit_codes import ExitCode
 
 from tests.hub_server import Fault, Hub, running
@@ -109,6 +110,7 @@ def test_a_redirect_in_a_circle(tmp_path: Path) -> None:
     ("changes", "reason", "says"),
     [
         ({"architectures": ["Qwen2ForCausalLM"]}, "UnknownArchitecture", "Qwen2ForCausalLM; this runtime has Deepseek"),
+        ({"architectures": {"a": 1}}, "UnknownArchitecture", "names the architecture None"),
         ({"architectures": None}, "UnknownArchitecture", "names the architecture None"),
         ({"quantization_config": {"quant_method": "fp8"}}, "UnsupportedQuantization", r"quantized \(fp8\)"),
         ({"auto_map": {"AutoConfig": "x.Y"}, "architectures": ["LlamaForCausalLM", "X"]}, "UnsafeModel", "auto_map"),
@@ -124,6 +126,17 @@ def test_what_this_runtime_cannot_read(tmp_path: Path, changes: dict[str, Any], 
     assert (error.reason, error.code) == (reason, ExitCode.DATA)
     assert re.search(says, error.message)
     assert not [path for path, _, _ in hub.sent if path.endswith(".safetensors")], "its weights were fetched"
+
+
+def test_an_architecture_of_other_engines_is_refused_with_its_size(tmp_path: Path) -> None:
+    hub = Hub(REPO, repository(100_000, 70_000, architectures=["Qwen2ForCausalLM"]))
+    with running(hub) as url:
+        result, code = run(job(url, tmp_path), port=0)
+    assert (code, result.reason) == (ExitCode.DATA, "UnknownArchitecture")
+    assert result.refused is not None
+    assert 170_000 < result.refused.weight_bytes < 180_000
+    assert result.refused.architecture is not None
+    assert result.refused.architecture.attention is not None
 
 
 def test_only_pickles(tmp_path: Path) -> None:

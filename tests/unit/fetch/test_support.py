@@ -74,12 +74,12 @@ UNUSED = {"transform_config": {}, "kv_cache_scheme": None, "sparsity_config": {"
 @pytest.mark.parametrize("config", [V2_LITE, DISTILLED], ids=["V2-Lite", "R1-Distill-Llama-8B"])
 def test_what_is_read(tmp_path: Path, config: dict[str, Any]) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
-    support.check(tmp_path)
+    support.check(tmp_path, 0)
 
 
 def test_deepseeks_fp8_blocks_are_read(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(V2_LITE | {"quantization_config": FP8}))
-    support.check(tmp_path)
+    support.check(tmp_path, 0)
 
 
 @pytest.mark.parametrize(
@@ -102,10 +102,10 @@ def test_deepseeks_fp8_blocks_are_read(tmp_path: Path) -> None:
 def test_other_forms_are_refused_with_what_they_are_called(tmp_path: Path, how: object) -> None:
     (tmp_path / "config.json").write_text(json.dumps(V2_LITE | {"quantization_config": how}))
     with pytest.raises(DataError, match=r"quantized \(.*\) in a form that this runtime does not read") as caught:
-        support.check(tmp_path)
+        support.check(tmp_path, 0)
     assert caught.value.reason == "UnsupportedQuantization"
 
 
 def test_the_int8_of_this_project_is_read(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(DISTILLED | {"quantization_config": OWN | UNUSED}))
-    support.check(tmp_path)
+    support.check(tmp_path, 0)
