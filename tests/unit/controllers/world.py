@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from deepseek_operator.api.names import MODEL, SERVICE, TRAINING, Label
 from deepseek_operator.controllers.conditions import timestamp
@@ -14,47 +13,13 @@ from deepseek_operator.controllers.service import ServiceController
 from deepseek_operator.controllers.training import TrainingController
 from deepseek_operator.engine.difference import at
 from deepseek_operator.engine.slim import slim
-from deepseek_runtime.wire.attention import Attention
-from deepseek_runtime.wire.base import digest
-from deepseek_runtime.wire.job import (
-    JOB,
-    BenchmarkJob,
-    BuildJob,
-    CompareJob,
-    DatasetJob,
-    EvaluateJob,
-    ExportJob,
-    FetchJob,
-    ImportJob,
-    Job,
-    LongContextJob,
-    PublishJob,
-    QuantizeJob,
-    SignJob,
-    TrainJob,
-    VerifyJob,
-)
+from deepseek_runtime.wire.job import JOB, CompareJob, EvaluateJob, ImportJob, PublishJob
 from deepseek_runtime.wire.progress import Progress
-from deepseek_runtime.wire.result import (
-    Architecture,
-    Artifact,
-    Benchmark,
-    Comparison,
-    Dataset,
-    Export,
-    Fetched,
-    JobResult,
-    LongContext,
-    Quantization,
-    Routing,
-    Scores,
-    Training,
-    encode,
-)
-from deepseek_runtime.wire.verification import Signed, Verified
+from deepseek_runtime.wire.result import Comparison, JobResult, encode
 
 from tests.unit.controllers.builders import NAMESPACE, Builder
 from tests.unit.controllers.kubernetes_checks import check
+from tests.unit.controllers.results import result_of
 
 SETTINGS = Settings(
     namespace="deepseek-system",
@@ -384,81 +349,6 @@ class World:
         return self.sealed[key].model_copy(update={"cached": True})
 
 
-EXPORTED = Export(
-    format="gguf",
-    type="q8_0",
-    file="model.gguf",
-    sha256="8" * 64,
-    weight_bytes_before=100,
-    weight_bytes_after=27,
-    tensors=40,
-)
-
-
-def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResult:
-    """The result of a Job that went well; equal work gives equal bytes."""
-    result = JobResult(
-        kind=config.kind,
-        identity=config.identity,
-        outcome="succeeded",
-        image=image,
-        started_at="2026-01-01T00:00:00Z",
-        finished_at="2026-01-01T00:00:07Z",
-    )
-    if isinstance(config, DatasetJob):
-        text = Dataset(digest=digest(["sealed", config.identity]), bytes=4_000, files=2)
-        fetched = Fetched(commit="d" * 40, files=2, bytes=4_000)
-        return result.model_copy(update={"dataset": text, "fetched": fetched})
-    if isinstance(config, SignJob):
-        return result.model_copy(update={"signature": Signed(signer="6" * 64, files=5)})
-    if isinstance(config, VerifyJob):
-        proven = Verified(asked=config.verification.identity, digest=config.input_digest, signer="5" * 64)
-        return result.model_copy(update={"verification": proven})
-    if isinstance(config, EvaluateJob):
-        return result.model_copy(
-            update={
-                "scores": Scores(
-                    perplexity=perplexity, bits_per_byte=1.5, tokens=900, bytes=4000, seconds=1.0, routing=ROUTING
-                )
-            }
-        )
-    if isinstance(config, CompareJob):
-        return result
-    if isinstance(config, LongContextJob):
-        return result.model_copy(update={"long_context": LONG_CONTEXT})
-    if isinstance(config, BenchmarkJob):
-        return result.model_copy(update={"benchmark": BENCHMARK})
-    source = (
-        config.identity
-        if isinstance(config, BuildJob | FetchJob | ImportJob | TrainJob | QuantizeJob | ExportJob)
-        else config.input_digest
-    )
-    artifact = Artifact(
-        digest=digest(["sealed", source]),
-        bytes=900_000,
-        weight_bytes=800_000,
-        files=5,
-        dtype="float32",
-        architecture=TINY_V3,
-    )
-    facts: dict[str, Any] = {"artifact": artifact, "export": EXPORTED if isinstance(config, ExportJob) else None}
-    if isinstance(config, FetchJob):
-        facts["fetched"] = Fetched(commit="c" * 40, files=5, bytes=900_000)
-    if isinstance(config, FetchJob | ImportJob) and config.verification is not None:
-        facts["verification"] = Verified(
-            asked=config.verification.identity, digest=artifact.digest, files=len(config.verification.files)
-        )
-    if isinstance(config, QuantizeJob):
-        facts["quantization"] = Quantization(
-            scheme="int8", weight_bytes_before=100, weight_bytes_after=40, quantized_modules=9, kept_modules=3
-        )
-    if isinstance(config, TrainJob):
-        facts["training"] = Training(
-            steps=config.steps or 30, tokens=1, loss=2.5, seconds=60.0, tokens_per_second=900.0
-        )
-    return result.model_copy(update=facts)
-
-
 def _slim(obj: Object) -> Object:
     """What the store keeps of Jobs and pods."""
     return slim(obj) if obj["kind"] in ("Job", "Pod") else obj
@@ -482,37 +372,3 @@ def conditions(status: Object) -> Iterator[tuple[str, str]]:
     """Types and statuses."""
     for condition in status["conditions"]:
         yield condition["type"], condition["status"]
-
-
-BENCHMARK = Benchmark(
-    output_tokens_per_second=40.0,
-    slowest=39.0,
-    fastest=41.0,
-    time_to_first_token_ms=120.5,
-    memory_bytes=500_000_000,
-    prompt_tokens=128,
-    output_tokens=64,
-    concurrency=1,
-    processor="A CPU",
-    threads=2,
-    dtype="float32",
-    torch="2.13.0",
-)
-LONG_CONTEXT = LongContext(
-    tokens=1024, perplexity=18.0, short_tokens=256, short_perplexity=20.0, ratio=0.9, scored=2048, seconds=1.0
-)
-ROUTING = Routing(layers=1, experts=4, max_to_mean=1.25, mean_max_to_mean=1.25, dead_experts=0)
-TINY_V3 = Architecture(
-    name="DeepseekV3ForCausalLM",
-    parameters=200_000,
-    layers=2,
-    hidden_size=64,
-    attention_heads=4,
-    key_value_heads=4,
-    intermediate_size=128,
-    routed_experts=4,
-    moe_intermediate_size=64,
-    vocab_size=512,
-    context_length=256,
-    attention=Attention(kind="latent", kv_lora_rank=32, q_lora_rank=32, qk_rope_head_dim=16),
-)
