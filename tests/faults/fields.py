@@ -66,6 +66,16 @@ def mutations(model: type[ApiModel], value: Object, at: Path = ()) -> Iterator[M
                     yield from mutations(item, one, (*path, index))
 
 
+def declared(model: type[ApiModel], at: tuple[str, ...] = ()) -> Iterator[str]:
+    """The dotted path of every field that a resource of this kind can have."""
+    for info in model.model_fields.values():
+        path, inner = (*at, str(info.alias)), _inner(info.annotation)
+        yield ".".join(path)
+        item = _inner(get_args(inner)[0]) if get_origin(inner) is list else inner
+        if isinstance(item, type) and issubclass(item, ApiModel):
+            yield from declared(item, path)
+
+
 def _others(info: FieldInfo, current: Any) -> list[Any]:
     """Other values that the field's own type and limits allow."""
     annotated: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
@@ -92,6 +102,7 @@ def _candidates(kind: Any, current: Any) -> Iterator[Any]:
         yield from (number * 2, number + 1, number / 2 if kind is float else number // 2, kind(1), kind(128))
     elif kind is str:
         yield from (*((f"{current}x",) if current else ()), *_STRINGS)
+        yield (current or "").replace("a", "b")  # of digests and keys, whose form nothing else has
     elif get_origin(kind) is dict:
         entries = current or {}
         yield {**entries, "other": "1"}

@@ -55,6 +55,40 @@ VARIANT = {
     "gate": {"maxPerplexityIncrease": 0.02},
 }
 PLAIN = {"name": "plain", "quantization": {"scheme": "int8"}}
+GATE = {"maxPerplexityIncrease": 0.02, "maxKlDivergence": 0.01, "minTop1Agreement": 0.9, "action": "Warn"}
+SMALL = {
+    "name": "small",
+    "quantization": {
+        "scheme": "int4",
+        "method": "roundToNearest",
+        "scope": "experts",
+        "groupSize": 32,
+        "ignore": ["lm_head"],
+        "parallelism": 2,
+    },
+    "gate": GATE,
+}
+CALIBRATED = {
+    "name": "static",
+    "quantization": {
+        "scheme": "int8",
+        "method": "static",
+        "calibration": {"text": DATA, "samples": 64, "sequenceLength": 64},
+    },
+}
+EDGE = {"name": "edge", "export": {"gguf": {"type": "q8_0"}}}
+PROOF = "a" * 64
+PUBLIC_KEY = f"-----BEGIN PUBLIC KEY-----\n{'Ma' * 40}\n-----END PUBLIC KEY-----\n"
+DATASET = {
+    "huggingFace": {
+        "repo": "tiny/text",
+        "revision": "v1",
+        "endpoint": "https://mirror.example",
+        "tokenSecretRef": {"name": "hub", "key": "token"},
+        "include": ["*.txt"],
+        "exclude": ["*.md"],
+    }
+}
 
 
 def model(source: Object) -> Object:
@@ -67,6 +101,30 @@ def model(source: Object) -> Object:
         "evaluation": evaluation,
         "jobs": PODS,
     }
+
+
+DEEP = {
+    "source": {"scratch": SCRATCH},
+    "verification": {"digest": PROOF, "files": [{"path": "config.json", "sha256": PROOF}]},
+    "signing": {"keySecretRef": {"name": "release", "key": "signer.pem"}},
+    "storage": STORAGE,
+    "variants": [SMALL, CALIBRATED, EDGE],
+    "evaluation": {
+        "text": DATA,
+        "contextLength": 64,
+        "maxTokens": 4096,
+        "compare": True,
+        "longContext": {"tokens": 128, "windows": 2},
+        "benchmark": {"promptTokens": 32, "outputTokens": 16, "concurrency": 2},
+    },
+}
+"""A model that proves and measures all that it can."""
+SIGNED = {"signature": {"publicKey": PUBLIC_KEY, "file": "release.sig"}, "allow": ["AutoMap"]}
+
+
+def plain(source: Object) -> Object:
+    """The spec of a model with nothing beside it."""
+    return {"source": source, "storage": STORAGE}
 
 
 RUN = {
@@ -105,9 +163,53 @@ GOOD: dict[str, tuple[str, str, Object]] = {
             }
         ),
     ),
+    "model-to-depth": (MODEL, "seed", DEEP),
+    "model-signed": (MODEL, "seed", {**plain({"huggingFace": {"repo": "tiny/model"}}), "verification": SIGNED}),
+    "model-of-a-store": (
+        MODEL,
+        "seed",
+        plain(
+            {
+                "objectStore": {
+                    "url": "s3://models/tiny",
+                    "endpoint": "https://store.example",
+                    "region": "eu-central-1",
+                    "credentialsSecretRef": {"name": "store"},
+                }
+            }
+        ),
+    ),
+    "model-of-urls": (
+        MODEL,
+        "seed",
+        plain({"http": {"files": [{"url": "https://a.example/config.json", "sha256": PROOF, "path": "config.json"}]}}),
+    ),
+    "model-of-an-archive": (
+        MODEL,
+        "seed",
+        plain({"http": {"archive": {"url": "https://a.example/model.tar", "sha256": PROOF}}}),
+    ),
+    "model-of-a-registry": (
+        MODEL,
+        "seed",
+        plain(
+            {
+                "oci": {
+                    "reference": "registry.example/models/tiny:v1",
+                    "plainHttp": True,
+                    "pullSecretRef": {"name": "pull"},
+                }
+            }
+        ),
+    ),
     "model-on-a-claim": (MODEL, "seed", model({"existingClaim": {"claimName": "weights", "path": "tiny"}})),
     "model-of-a-run": (MODEL, "handbook", model({"trainingRun": {"name": "pretrain", "stage": "pretrain"}})),
     "run": (TRAINING, "pretrain", RUN),
+    "run-on-a-dataset": (
+        TRAINING,
+        "pretrain",
+        {**RUN, "stages": [{"name": "pretrain", "type": "pretrain", "data": [DATASET], "until": {"steps": 40}}]},
+    ),
     "service": (SERVICE, "chat", SERVED),
 }
 """Kind, name and spec."""
@@ -144,6 +246,16 @@ def _rules(kind: str, old: Object, new: Object) -> Iterator[tuple[bool, str]]:
         gated_exports = any("gate" in variant and "export" in variant for variant in variants)
         yield gated_exports, "an export has no gate"
         forms = [variant["quantization"] for variant in variants if "quantization" in variant]
+        methods = {"int8": {"weightOnly", "dynamic", "static"}, "int4": {"roundToNearest", "gptq"}}
+        mixed = (form.get("method", "") not in {"", *methods.get(form["scheme"], ())} for form in forms)
+        yield any(mixed), "method can be"
+        calibrated = [form.get("method") in ("static", "gptq") for form in forms]
+        yield calibrated != ["calibration" in form for form in forms], "the methods static and gptq need calibration"
+        shared = (form["parallelism"] > 1 and "calibration" in form for form in forms)
+        yield any(shared), "parallelism is for methods without calibration"
+        whole = [form for form in forms if form["scheme"] in ("fp8Block", "bf16")]
+        yield any("scope" in form or form["ignore"] for form in whole), "fp8Block and bf16 are of all weights"
+        yield from _depth_rules(new)
         yield any("groupSize" in form and form["scheme"] != "int4" for form in forms), "groupSize is for int4 only"
     if kind == TRAINING:
         yield (old["base"], old["stages"]) != (new["base"], new["stages"]), "a run happens once"
@@ -154,10 +266,29 @@ def _rules(kind: str, old: Object, new: Object) -> Iterator[tuple[bool, str]]:
         yield longest > new["engine"]["cacheTokens"], "contextLength must not exceed cacheTokens"
 
 
+def _depth_rules(new: Object) -> Iterator[tuple[bool, str]]:
+    """Of sources, proof and measurements."""
+    source, asked = new["source"], new.get("verification", {})
+    made = "scratch" in source or "trainingRun" in source
+    yield made and bool("signature" in asked or asked.get("allow")), "a model that is made here has no signature"
+    yield "signing" in new and not made and not new["variants"], "signing signs what is made here"
+    files = [file["path"] for file in asked.get("files", ())]
+    yield len(set(files)) < len(files), "Duplicate value"
+    measured = new.get("evaluation", {})
+    long = measured.get("longContext", {}).get("tokens", 2 * measured.get("contextLength", 0))
+    yield long < 2 * measured.get("contextLength", 0), "longContext.tokens must be at least twice contextLength"
+    if (store := source.get("objectStore")) is not None:
+        yield store["url"].startswith("az://") and "endpoint" not in store, "an az:// url needs endpoint"
+        yield "region" in store and not store["url"].startswith("s3://"), "region is for s3:// alone"
+    if (web := source.get("http")) is not None:
+        yield ("files" in web) == ("archive" in web), "exactly one of files and archive must be given"
+
+
 def _shared_rules(node: Object) -> Iterator[tuple[bool, str]]:
     for name in ("text", "data"):
         for source in node.get(name, ()) if isinstance(node.get(name), list) else ():
-            yield ("claim" in source) == ("configMap" in source), "exactly one of claim and configMap must be given"
+            kinds = len({"claim", "configMap", "huggingFace"} & source.keys())
+            yield kinds != 1, "exactly one of claim, configMap and huggingFace must be given"
     if "limits" in node:
         limits, requests = node["limits"], node.get("requests", {})
         over = any(amount(value) > amount(limits[name]) for name, value in requests.items() if name in limits)

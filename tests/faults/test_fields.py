@@ -11,7 +11,7 @@ from deepseek_operator.api.names import API_VERSION, MODEL, TRAINING, Label
 from deepseek_operator.controllers.decision import Object, Ref
 
 from tests.faults import resources
-from tests.faults.fields import Mutation, mutations
+from tests.faults.fields import Mutation, declared, mutations
 from tests.faults.resources import GOOD, SPECS, full, model, refusal
 from tests.unit.controllers.builders import NAMESPACE
 from tests.unit.controllers.world import World
@@ -20,7 +20,9 @@ LATER = {
     r"(jobs|compute)(\..*)?": "pods that have done their work are not started again for the settings of the next",
     r"checkpoint(\.(everySteps|keep))?": "a stage that is complete writes no checkpoint",
     r"(checkpoint\.)?storage(\..*)?": "volumes that are there keep class and access; they grow, and never shrink",
-    r"source\.huggingFace\.tokenSecretRef.*": "what is fetched needs no key any more",
+    r"source\.(huggingFace\.token|objectStore\.credentials|oci\.pull)SecretRef.*": "what is fetched needs no key",
+    r"source\.(objectStore\.region|oci\.plainHttp)": "how it was asked for cannot be seen in what was fetched",
+    r"verification\.allow": "what was taken is taken",
     r"publish(\.storage.*)?": "a model is published once, and is its user's from then on",
     r"variants\.\d+\.quantization\.parallelism": "how many pods made a variant cannot be seen in it",
     r"suspend": "a run that is complete has nothing to suspend",
@@ -28,15 +30,25 @@ LATER = {
 """Fields that what is sealed or done already does not show: what is made next does. Each with its reason."""
 UNSEEN = {
     r"variants\.\d+\.gate\.action": "what happens when a gate is missed; the ones here are passed",
+    r"variants\.\d+\.gate\.(maxKlDivergence|minTop1Agreement)": "one limit less of a gate that is passed",
+    r"source\.http\.files\.\d+\.path": "without it the file is called as its URL is",
     r"variants\.\d+\.quantization\.(method|scope|groupSize)": "of their values one is what they are when absent",
 }
 """Fields that nothing shows here, and why; their own tests do."""
+OWN: dict[str, str | tuple[str, ...]] = {
+    **{case: "source" for case in GOOD if case.startswith("model-o")},
+    "model-signed": "verification",
+    "model-to-depth": ("verification", "signing", "variants", "evaluation"),
+    "run-on-a-dataset": "stages",
+}
+"""The fields that a case is for; the others are asked of another."""
 BASES: dict[str, tuple[tuple[str, str, Object], ...]] = {
     "model-of-a-run": (
         (MODEL, "seed", {"source": {"scratch": resources.SCRATCH}, "storage": resources.STORAGE}),
         (TRAINING, "pretrain", {**resources.RUN, "publish": None}),
     ),
     "run": ((MODEL, "seed", {"source": {"scratch": resources.SCRATCH}, "storage": resources.STORAGE}),),
+    "run-on-a-dataset": ((MODEL, "seed", {"source": {"scratch": resources.SCRATCH}, "storage": resources.STORAGE}),),
     "service": (
         (MODEL, "seed", model({"scratch": resources.SCRATCH})),
         (MODEL, "other", {"source": {"scratch": resources.SCRATCH}}),
@@ -96,8 +108,10 @@ def told(world: World, ref: Ref) -> Any:
 
 
 def grown(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """With the sizes and Jobs of before: a volume that has grown stays so, a comparison that is done stays."""
-    after = {name: copy.deepcopy(obj) for name, obj in after.items() if name in before or "-compare-" not in name}
+    """With the sizes and Jobs of before: a volume that has grown stays so, a comparison or proof that is done stays."""
+    done = ("-compare-", "-verify-")
+    kept = {name: obj for name, obj in after.items() if name in before or not any(work in name for work in done)}
+    after = copy.deepcopy(kept)
     for name, obj in after.items():
         if name.startswith("PersistentVolumeClaim/") and name in before:
             obj["spec"]["resources"] = before[name]["spec"]["resources"]
@@ -110,10 +124,18 @@ def cases() -> list[Any]:
         fields: dict[str, list[Mutation]] = {}
         for mutation in mutations(SPECS[kind], full(kind, spec)):
             fields.setdefault(".".join(step for step in mutation.path if isinstance(step, str)), []).append(mutation)
-        if case.startswith("model-o"):  # the rest is that of a model from scratch
-            fields = {name: some for name, some in fields.items() if name.startswith("source")}
+        fields = {name: some for name, some in fields.items() if name.startswith(OWN.get(case, ""))}
         found += [pytest.param(case, some, id=f"{case}-{name}") for name, some in fields.items()]
     return found
+
+
+def test_every_field_is_in_a_good_resource() -> None:
+    asked: dict[str, set[str]] = {kind: set() for kind in SPECS}
+    for kind, _, spec in GOOD.values():
+        for mutation in mutations(SPECS[kind], full(kind, spec)):
+            asked[kind].add(".".join(step for step in mutation.path if isinstance(step, str)))
+    missing = {kind: sorted(set(declared(SPECS[kind])) - asked[kind]) for kind in SPECS}
+    assert not any(missing.values()), missing
 
 
 @pytest.mark.parametrize(("case", "some"), cases())
