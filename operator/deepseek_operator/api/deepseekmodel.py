@@ -666,7 +666,7 @@ class ArtifactStatus(ApiModel):
     """One sealed artifact: the base or a variant."""
 
     name: str = Field(description="`base`, or the variant's name.")
-    phase: Literal["Pending", "Working", "Ready", "Failed"] = Field(description="Where it stands; Ready is sealed.")
+    phase: Literal["Working", "Ready", "Failed"] = Field(description="Where it stands; Ready is sealed.")
     identity: str = Field(description="Of the work that makes it: its inputs, recipe and algorithm.")
     claim: str = Field(description="The PersistentVolumeClaim that holds it.")
     revision: str | None = Field(

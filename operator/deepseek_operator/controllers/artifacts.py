@@ -27,7 +27,7 @@ from deepseek_operator.desired.quantity import amount
 
 _LINEAGE = ("metadata", "annotations", Annotation.LINEAGE)
 
-Progressed = Literal["Pending", "Working", "Ready", "Failed"]
+Progressed = Literal["Working", "Ready", "Failed"]
 
 
 @dataclass(frozen=True, slots=True)

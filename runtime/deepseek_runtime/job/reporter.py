@@ -25,3 +25,10 @@ class Reporter(Protocol):
     ) -> None:
         """Replace what is shown; the time left follows from `done`, `total` and the time since the phase began."""
         ...
+
+
+class Silent:
+    """A Reporter for who waits for the return."""
+
+    def update(self, phase: str, **figures: object) -> None:
+        """Nothing."""

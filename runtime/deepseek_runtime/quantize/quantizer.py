@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.job.place import exclusive, place
+from deepseek_runtime.job.reporter import Silent
 from deepseek_runtime.quantize import model
 from deepseek_runtime.weights import manifest, safety, seal
 from deepseek_runtime.weights.load import load_config
 from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.job import ALGORITHMS, Calibration, QuantizeJob
 from deepseek_runtime.wire.paths import ARTIFACT, MANIFEST_FILE
-from deepseek_runtime.wire.progress import Examples, Trouble
 from deepseek_runtime.wire.result import Calibration as CalibrationResult
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -118,7 +118,7 @@ def _run(job: QuantizeJob) -> Quantized:
         result = seal.sealed(directory, job.identity)
         if result is None:
             manifest.verify(Path(job.input), job.input_digest)
-            result = model.run(job, _Silent())
+            result = model.run(job, Silent())
     artifact, figures = result.artifact, result.quantization
     if artifact is None or figures is None:
         raise ValueError(f"{directory} seals no quantized model")
@@ -134,24 +134,3 @@ def _run(job: QuantizeJob) -> Quantized:
         calibration=figures.calibration,
         cached=result.cached,
     )
-
-
-class _Silent:
-    """A Reporter for who waits for the return."""
-
-    def update(
-        self,
-        phase: str,
-        *,
-        unit: str,
-        done: int,
-        total: int,
-        tokens_per_second: float | None = None,
-        bytes_per_second: float | None = None,
-        loss: float | None = None,
-        learning_rate: float | None = None,
-        checkpoint_step: int | None = None,
-        examples: Examples | None = None,
-        trouble: Trouble | None = None,
-    ) -> None:
-        """Nothing."""
