@@ -24,11 +24,13 @@ Run one Job, or an engine. In a cluster the configuration is in the environment;
    "text": ["heldout.txt"], "contextLength": 256}
   {"kind": "longcontext", "input": "model-int8/artifact", "output": "scores", "text": ["heldout.txt"],
    "tokens": 4096, "contextLength": 256, "windows": 4}
+  {"kind": "task", "input": "model-int8/artifact", "output": "scores", "folder": "tasks", "file": "task.yaml"}
   {"kind": "benchmark", "input": "model-int8/artifact", "output": "scores", "promptTokens": 128, "outputTokens": 64}
   {"kind": "publish", "input": "run/stages/pretrain/artifact", "output": "published"}
 
 `owner`, `identity` and digests are worked out where a file leaves them out. The result is OUTPUT/result.json
-(evaluate, compare, longcontext, benchmark: OUTPUT/<identity>/result.json); the same file run again finds it. For serve:
+(evaluate, compare, longcontext, task, benchmark: OUTPUT/<identity>/result.json); the same file run again finds it.
+For serve:
 
   {"owner": "local", "servedName": "chat", "model": "model-int8/artifact"}
 """

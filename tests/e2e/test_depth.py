@@ -21,6 +21,18 @@ FORMS = {
     "int4": {"scheme": "int4", "groupSize": 32},
     "blocks": {"scheme": "fp8Block"},
 }
+TASK = """
+task: animals
+dataset_path: json
+dataset_kwargs: {data_files: {test: docs.jsonl}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{question}}"
+doc_to_choice: [operator, weather]
+doc_to_target: label
+metric_list: [{metric: acc}, {metric: acc_norm}]
+"""
+DOCUMENTS = "".join(json.dumps({"question": f"The {n} th", "label": n % 2}) + "\n" for n in range(6))
 TAR = """
 import base64, io, tarfile
 data = io.BytesIO()
@@ -50,11 +62,18 @@ def deep(keys: official.KeyPair) -> Iterator[Object]:
             "maxTokens": 128,
             "compare": True,
             "longContext": {"tokens": 64, "windows": 1},
+            "tasks": [{"name": "animals", "source": {"configMap": {"name": "animals"}}}],
             "benchmark": {"promptTokens": 16, "outputTokens": 8},
         },
     }
     apply(
         {"apiVersion": "v1", "kind": "Secret", "metadata": _meta("signing"), "data": {"key.pem": secret}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": _meta("animals"),
+            "data": {"task.yaml": TASK, "docs.jsonl": DOCUMENTS},
+        },
         journey.text(NAMESPACE),
         *journey.access(NAMESPACE),
         model,
@@ -80,6 +99,9 @@ def test_every_number_about_it_is_in_the_status(deep: Object) -> None:
         assert 0 < made["scores"]["top1Agreement"] <= 1
     for part in artifacts.values():
         assert part["longContext"]["ratio"] == pytest.approx(1, rel=0.5)
+        (task,) = part["tasks"]
+        assert (task["name"], task["documents"]) == ("animals", 6)
+        assert all(0 <= metric["value"] <= 1 for metric in task["metrics"])
         assert part["benchmark"]["outputTokensPerSecond"] > 0
         assert part["benchmark"]["timeToFirstTokenMs"] > 0
     assert [each["name"] for each in status["sizing"]["artifacts"]] == list(artifacts)

@@ -137,6 +137,11 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
         {"text": TEXT, "contextLength": 256, "longContext": {"tokens": 500}},
         "longContext.tokens must be at least twice contextLength",
     ),
+    *((MODEL, ("spec", "evaluation"), {"text": TEXT, "tasks": [{"name": "a", **task}]}, message) for task, message in (
+        ({"source": {"configMap": {"name": "c", "key": "task.yaml"}}}, "the source of a task is a folder"),
+        ({"source": {"configMap": {"name": "c"}}, "file": "../task.yaml"}, "should match"),
+        ({"source": {}}, "exactly one of claim and configMap"),
+    )),
     (MODEL, ("spec", "verification"), {"signature": {"publicKey": PUBLIC_KEY}}, MADE_HERE),
     (MODEL, ("spec", "verification"), {"allow": ["AutoMap"]}, MADE_HERE),
     (

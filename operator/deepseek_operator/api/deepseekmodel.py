@@ -321,6 +321,25 @@ class LongContextSpec(ApiModel):
     windows: int = Field(default=4, ge=1, le=256, description="How many, at most; as many as the text holds.")
 
 
+class TaskSpec(ApiModel):
+    """A task in the file format of lm-evaluation-harness, with documents beside it. Nothing in it is run as code."""
+
+    name: ShortName = Field(description="What the status calls it.")
+    source: DataSource = Field(
+        description="The folder that holds the task file and the JSON lines that its dataset_kwargs.data_files name: a claim's path, or a ConfigMap without key. What changes there later changes nothing; to measure again, name another place."
+    )
+    file: str = Field(
+        default="task.yaml",
+        max_length=253,
+        pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]*\.ya?ml$",
+        description="The task file in it: output_type multiple_choice, loglikelihood or generate_until, metrics acc, acc_norm or exact_match. A key that is not honoured is refused by its name, and so is code.",
+    )
+    limit: int | None = Field(default=None, ge=1, description="The first so many documents. Absent: all.")
+    few_shot: int | None = Field(
+        default=None, ge=0, le=64, description="Examples before each question. Absent: the file's num_fewshot."
+    )
+
+
 class BenchmarkSpec(ApiModel):
     """What the builtin engine is asked for: random prompts, all at once, answers of exactly this length."""
 
@@ -352,6 +371,21 @@ class EvaluationSpec(ApiModel):
     long_context: LongContextSpec | None = Field(
         default=None,
         description="Whether base and variants use a long context: perplexity of the same tokens after much text and after contextLength tokens. maxTokens does not apply.",
+    )
+    tasks: list[TaskSpec] = Field(
+        default=[],
+        max_length=8,
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+            **rules(
+                (
+                    "self.all(task, !has(task.source.configMap) || !has(task.source.configMap.key))",
+                    "the source of a task is a folder: a ConfigMap is named without key",
+                )
+            ),
+        },
+        description="Tasks of lm-evaluation-harness, each measured of the base and of every variant by a Job of its own.",
     )
     benchmark: BenchmarkSpec | None = Field(
         default=None,
@@ -568,6 +602,28 @@ class LongContextStatus(ApiModel):
     scored: int = Field(description="Tokens scored.")
 
 
+class TaskMetricStatus(ApiModel):
+    """One metric of a task."""
+
+    metric: str = Field(description="acc, acc_norm or exact_match.")
+    value: Figure = Field(description="The mean over the documents.")
+    standard_error: Figure | None = Field(default=None, description="Of the mean. Absent: of a single document.")
+
+
+class TaskStatus(ApiModel):
+    """What a task found."""
+
+    name: str = Field(description="The task.")
+    identity: str = Field(description="Of the measurement that found it.")
+    documents: int = Field(description="How many were scored.")
+    few_shot: int = Field(default=0, description="Examples before each question.")
+    metrics: list[TaskMetricStatus] = Field(
+        max_length=4,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["metric"]},
+        description="Its figures.",
+    )
+
+
 class BenchmarkStatus(ApiModel):
     """The builtin engine with this artifact, in a pod of spec.jobs."""
 
@@ -690,6 +746,12 @@ class ArtifactStatus(ApiModel):
         default=None, description="Perplexity after a long context and after a short one."
     )
     long_context_identity: str | None = Field(default=None, description="Of the measurement that found it.")
+    tasks: list[TaskStatus] | None = Field(
+        default=None,
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        description="What the tasks of lm-evaluation-harness found.",
+    )
     benchmark: BenchmarkStatus | None = Field(
         default=None,
         description="Speed and memory in the builtin engine, with the conditions they were measured under.",

@@ -116,6 +116,9 @@ class Reason:
     MISSING_TEXT = "MissingText"
     EMPTY_TEXT = "EmptyText"
     TEXT_TOO_SHORT = "TextTooShort"
+    BAD_TASK = "BadTask"
+    BAD_DOCUMENTS = "BadDocuments"
+    TOO_FEW_EXAMPLES = "TooFewExamples"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 a reason
     ACCESS_DENIED = "AccessDenied"
     SOURCE_NOT_FOUND = "SourceNotFound"

@@ -24,6 +24,7 @@ from deepseek_operator.api.deepseekmodel import (
     QuantizationSpec,
     ScratchSource,
     SigningKey,
+    TaskSpec,
 )
 from deepseek_operator.api.remote_sources import ObjectStoreSource, OciSource
 from deepseek_operator.api.trainingrun import HubDataset, StageSpec
@@ -42,6 +43,7 @@ INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "evaluate": {"contextLength": 256, "maxTokens": None},
     "compare": {"contextLength": 256, "maxTokens": None},
     "longcontext": {"contextLength": 256, "windows": 4},
+    "task": {"file": "task.yaml", "limit": None, "fewShot": None},
     "benchmark": {"promptTokens": 128, "outputTokens": 64, "concurrency": 1},
     "train": {
         "learningRate": 3e-4,
@@ -189,6 +191,12 @@ def long_context_identity(input_digest: str, evaluation: EvaluationSpec, asked: 
     """Of a measurement after long and short contexts."""
     recipe = {"tokens": asked.tokens, "windows": asked.windows, "contextLength": evaluation.context_length}
     return _identity("longcontext", {"digest": input_digest, "text": _data(evaluation.text)}, recipe)
+
+
+def task_identity(input_digest: str, task: TaskSpec) -> str:
+    """Of a task's measurement. What the status calls it is no part of it."""
+    recipe = {"file": task.file, "limit": task.limit, "fewShot": task.few_shot}
+    return _identity("task", {"digest": input_digest, "source": task.source.to_object()}, recipe)
 
 
 def benchmark_identity(input_digest: str, benchmark: BenchmarkSpec) -> str:

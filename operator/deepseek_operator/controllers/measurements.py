@@ -7,6 +7,7 @@ keep their identities.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from deepseek_runtime.wire.result import JobResult
@@ -18,6 +19,9 @@ from deepseek_operator.api.deepseekmodel import (
     LongContextStatus,
     RoutingStatus,
     ScoresStatus,
+    TaskMetricStatus,
+    TaskSpec,
+    TaskStatus,
 )
 from deepseek_operator.controllers.artifacts import Advance
 from deepseek_operator.controllers.attempts import Work, stand
@@ -31,17 +35,23 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One kind of measurement: where its identity is remembered, and how its figures get into the status."""
+    """One measurement: how its figures get into the status, with the identity that they have there."""
 
-    identity: str
-    remembered: Callable[[ArtifactStatus, ArtifactStatus], Fields | None]
-    """What an older status knows, for the artifact as it is so far; None where it knows nothing."""
+    kind: str
+    remembered: Callable[[ArtifactStatus, ArtifactStatus, str], Fields | None]
+    """What an older status knows by this identity, for the artifact as it is so far; None where it knows nothing."""
     found: Callable[[ArtifactStatus, JobResult], Fields | None]
     """What a Job found; None where its result is of another kind."""
+    task: TaskSpec | None = None
+
+    @property
+    def called(self) -> tuple[str, str]:
+        """The kind, and which of several it is."""
+        return self.kind, self.task.name if self.task is not None else ""
 
 
-def wanted(spec: DeepSeekModelSpec, name: str) -> tuple[str, ...]:
-    """The kinds of measurements of the base or a variant, in the order in which they are made; none of an export."""
+def wanted(spec: DeepSeekModelSpec, name: str) -> tuple[Measurement, ...]:
+    """The measurements of the base or a variant, in the order in which they are made; none of an export."""
     exported = any(variant.name == name and variant.export is not None for variant in spec.variants)
     if spec.evaluation is None or exported:
         return ()
@@ -51,7 +61,18 @@ def wanted(spec: DeepSeekModelSpec, name: str) -> tuple[str, ...]:
         "longcontext": spec.evaluation.long_context is not None,
         "benchmark": spec.evaluation.benchmark is not None,
     }
-    return tuple(kind for kind in KINDS if asked[kind])
+    return tuple(each for each in _all(spec) if asked.get(each.kind, True))
+
+
+def task_summaries(measured: Sequence[Advance]) -> tuple[str, ...]:
+    """The first metric of each task, for people."""
+    latest = {part.artifact.name: part.artifact.tasks or [] for part in measured}
+    names = dict.fromkeys(task.name for tasks in latest.values() for task in tasks)
+    return tuple(
+        f"{name} {tasks[0][1].metric}: {', '.join(f'{artifact} {metric.value:.4g}' for artifact, metric in tasks)}"
+        for name in names
+        if (tasks := [(a, task.metrics[0]) for a, found in latest.items() for task in found if task.name == name])
+    )
 
 
 def compared(spec: DeepSeekModelSpec, name: str) -> bool:
@@ -79,16 +100,17 @@ def measure(
     before = {artifact.name: artifact for artifact in previous}
     latest = {artifact.name: unmeasured(artifact) for artifact in sealed}
     advances: list[Advance] = []
-    for kind in KINDS:
-        for name in [name for name in latest if kind in wanted(works.spec, name)]:
-            work = _work(works, kind, latest[name], latest[BASE])
-            step = _remembered(KINDS[kind], work, latest[name], before.get(name))
-            if kind == "benchmark":
+    asked = {name: {each.called for each in wanted(works.spec, name)} for name in latest}
+    for measurement in _all(works.spec):
+        for name in [name for name in latest if measurement.called in asked[name]]:
+            work = _work(works, measurement, latest[name], latest[BASE])
+            step = _remembered(measurement, work, latest[name], before.get(name))
+            if measurement.kind == "benchmark":
                 its_turn = quiet and all(earlier.over for earlier in advances)
             else:
                 its_turn = all(earlier.ready for earlier in advances if earlier.artifact.name == name)
             if step is None and its_turn:
-                step = _step(KINDS[kind], work, latest[name], observed, now)
+                step = _step(measurement, work, latest[name], observed, now)
             if step is not None:
                 advances.append(step)
                 latest[name] = step.artifact
@@ -98,17 +120,26 @@ def measure(
 def unmeasured(artifact: ArtifactStatus) -> ArtifactStatus:
     """An artifact of which nothing is known yet."""
     return artifact.model_copy(
-        update=dict.fromkeys(("scores", "long_context", "benchmark", *(kind.identity for kind in KINDS.values())))
+        update=dict.fromkeys(("scores", "long_context", "tasks", "benchmark", *_IDENTITIES.values()))
     )
 
 
-def _work(works: ModelWorks, kind: str, artifact: ArtifactStatus, base: ArtifactStatus) -> Work:
-    evaluation = works.spec.evaluation
+def _all(spec: DeepSeekModelSpec) -> tuple[Measurement, ...]:
+    """Of any artifact; the benchmark is the last."""
+    tasks = spec.evaluation.tasks if spec.evaluation is not None else []
+    measured = (Measurement("task", partial(_old_task, each), partial(_new_task, each), each) for each in tasks)
+    return (*_KINDS[:-1], *measured, _KINDS[-1])
+
+
+def _work(works: ModelWorks, measurement: Measurement, artifact: ArtifactStatus, base: ArtifactStatus) -> Work:
+    evaluation, kind = works.spec.evaluation, measurement.kind
     assert evaluation is not None, "nothing is wanted without an evaluation"  # noqa: S101
     if kind == "benchmark" and evaluation.benchmark is not None:
         return works.benchmark(evaluation.benchmark, artifact)
     if kind == "longcontext" and evaluation.long_context is not None:
         return works.long_context(evaluation, evaluation.long_context, artifact)
+    if measurement.task is not None:
+        return works.task(measurement.task, artifact)
     if kind == "compare":
         return works.compare(evaluation, artifact, base)
     return works.evaluate(evaluation, artifact)
@@ -117,9 +148,7 @@ def _work(works: ModelWorks, kind: str, artifact: ArtifactStatus, base: Artifact
 def _remembered(
     measurement: Measurement, work: Work, artifact: ArtifactStatus, old: ArtifactStatus | None
 ) -> Advance | None:
-    if old is None or getattr(old, measurement.identity) != work.identity:
-        return None
-    known = measurement.remembered(artifact, old)
+    known = measurement.remembered(artifact, old, work.identity) if old is not None else None
     return Advance(work, _filled(measurement, work, artifact, known)) if known is not None else None
 
 
@@ -133,14 +162,17 @@ def _step(measurement: Measurement, work: Work, artifact: ArtifactStatus, observ
 
 
 def _filled(measurement: Measurement, work: Work, artifact: ArtifactStatus, figures: Fields) -> ArtifactStatus:
-    return artifact.model_copy(update={**figures, measurement.identity: work.identity})
+    identity = {_IDENTITIES[measurement.kind]: work.identity} if measurement.kind in _IDENTITIES else {}
+    return artifact.model_copy(update={**figures, **identity})
 
 
 _COMPARED = ("kl_divergence", "top1_agreement")
 
 
-def _old_scores(artifact: ArtifactStatus, old: ArtifactStatus) -> Fields | None:
-    return {"scores": old.scores.model_copy(update=dict.fromkeys(_COMPARED))} if old.scores is not None else None
+def _old_scores(artifact: ArtifactStatus, old: ArtifactStatus, identity: str) -> Fields | None:
+    if old.scores is None or old.evaluation_identity != identity:
+        return None
+    return {"scores": old.scores.model_copy(update=dict.fromkeys(_COMPARED))}
 
 
 def _new_scores(artifact: ArtifactStatus, result: JobResult) -> Fields | None:
@@ -156,8 +188,10 @@ def _new_scores(artifact: ArtifactStatus, result: JobResult) -> Fields | None:
     return {"scores": shown}
 
 
-def _old_comparison(artifact: ArtifactStatus, old: ArtifactStatus) -> Fields | None:
+def _old_comparison(artifact: ArtifactStatus, old: ArtifactStatus, identity: str) -> Fields | None:
     if artifact.scores is None or old.scores is None or old.scores.kl_divergence is None:
+        return None
+    if old.comparison_identity != identity:
         return None
     figures = {field: getattr(old.scores, field) for field in _COMPARED}
     return {"scores": artifact.scores.model_copy(update=figures)}
@@ -170,8 +204,9 @@ def _new_comparison(artifact: ArtifactStatus, result: JobResult) -> Fields | Non
     return {"scores": artifact.scores.model_copy(update=figures)}
 
 
-def _old_long_context(artifact: ArtifactStatus, old: ArtifactStatus) -> Fields | None:
-    return {"long_context": old.long_context} if old.long_context is not None else None
+def _old_long_context(artifact: ArtifactStatus, old: ArtifactStatus, identity: str) -> Fields | None:
+    known = old.long_context is not None and old.long_context_identity == identity
+    return {"long_context": old.long_context} if known else None
 
 
 def _new_long_context(artifact: ArtifactStatus, result: JobResult) -> Fields | None:
@@ -180,8 +215,9 @@ def _new_long_context(artifact: ArtifactStatus, result: JobResult) -> Fields | N
     return {"long_context": LongContextStatus.model_validate(result.long_context.model_dump())}
 
 
-def _old_benchmark(artifact: ArtifactStatus, old: ArtifactStatus) -> Fields | None:
-    return {"benchmark": old.benchmark} if old.benchmark is not None else None
+def _old_benchmark(artifact: ArtifactStatus, old: ArtifactStatus, identity: str) -> Fields | None:
+    known = old.benchmark is not None and old.benchmark_identity == identity
+    return {"benchmark": old.benchmark} if known else None
 
 
 def _new_benchmark(artifact: ArtifactStatus, result: JobResult) -> Fields | None:
@@ -190,9 +226,40 @@ def _new_benchmark(artifact: ArtifactStatus, result: JobResult) -> Fields | None
     return {"benchmark": BenchmarkStatus(**result.benchmark.model_dump(), image=result.image)}
 
 
-KINDS: Mapping[str, Measurement] = {
-    "evaluate": Measurement("evaluation_identity", _old_scores, _new_scores),
-    "compare": Measurement("comparison_identity", _old_comparison, _new_comparison),
-    "longcontext": Measurement("long_context_identity", _old_long_context, _new_long_context),
-    "benchmark": Measurement("benchmark_identity", _old_benchmark, _new_benchmark),
+def _old_task(task: TaskSpec, artifact: ArtifactStatus, old: ArtifactStatus, identity: str) -> Fields | None:
+    known = next((each for each in old.tasks or [] if each.identity == identity), None)
+    return None if known is None else _with_task(artifact, known.model_copy(update={"name": task.name}))
+
+
+def _new_task(task: TaskSpec, artifact: ArtifactStatus, result: JobResult) -> Fields | None:
+    found = result.task
+    if found is None:
+        return None
+    shown = TaskStatus(
+        name=task.name,
+        identity=result.identity,
+        documents=found.documents,
+        few_shot=found.few_shot,
+        metrics=[TaskMetricStatus.model_validate(each.model_dump()) for each in found.metrics],
+    )
+    return _with_task(artifact, shown)
+
+
+def _with_task(artifact: ArtifactStatus, task: TaskStatus) -> Fields:
+    return {"tasks": [*(artifact.tasks or []), task]}
+
+
+_IDENTITIES: Mapping[str, str] = {
+    "evaluate": "evaluation_identity",
+    "compare": "comparison_identity",
+    "longcontext": "long_context_identity",
+    "benchmark": "benchmark_identity",
 }
+"""Where each kind's identity is remembered; that of a task is with its figures."""
+
+_KINDS = (
+    Measurement("evaluate", _old_scores, _new_scores),
+    Measurement("compare", _old_comparison, _new_comparison),
+    Measurement("longcontext", _old_long_context, _new_long_context),
+    Measurement("benchmark", _old_benchmark, _new_benchmark),
+)

@@ -61,6 +61,7 @@ _DOING = {
     "evaluate": Reason.EVALUATING,
     "compare": Reason.EVALUATING,
     "longcontext": Reason.EVALUATING,
+    "task": Reason.EVALUATING,
     "benchmark": Reason.EVALUATING,
 }
 
@@ -274,7 +275,8 @@ def _domain(spec: DeepSeekModelSpec, life: Life, artifacts: list[ArtifactStatus]
         wanted = sum(len(measurements.wanted(spec, name)) for name in (BASE, *(v.name for v in spec.variants)))
         scores = {part.artifact.name: part.artifact.scores for part in life.scores if part.artifact.scores}
         scored = ", ".join(f"{name} {found.perplexity:.4g}" for name, found in scores.items())
-        verdicts.append(_verdict(Condition.EVALUATED, life.scores, wanted, f"perplexity: {scored}"))
+        found = "; ".join((f"perplexity: {scored}", *measurements.task_summaries(life.scores)))
+        verdicts.append(_verdict(Condition.EVALUATED, life.scores, wanted, found))
     gates = gate.verdict(spec, artifacts)
     return (*verdicts, gates) if gates is not None else tuple(verdicts)
 

@@ -20,6 +20,7 @@ from deepseek_runtime.wire.job import (
     PublishJob,
     QuantizeJob,
     SignJob,
+    TaskJob,
     Tokenizer,
     VerifyJob,
 )
@@ -37,6 +38,7 @@ from deepseek_operator.api.deepseekmodel import (
     QuantizationSpec,
     ScratchSource,
     SigningKey,
+    TaskSpec,
     VariantSpec,
 )
 from deepseek_operator.controllers.attempts import Work
@@ -56,6 +58,7 @@ from deepseek_operator.controllers.identity import (
     quantize_identity,
     quantize_work,
     sign_identity,
+    task_identity,
     verify_identity,
 )
 from deepseek_operator.controllers.origin import BASE, Origin
@@ -250,6 +253,25 @@ class ModelWorks:
             Mount(INPUT, claim=artifact.claim, sub_path=ARTIFACT),
             Mount(OUTPUT, claim=artifact.claim, sub_path=EVALUATIONS, read_only=False),
             *data_mounts(evaluation.text),
+        )
+        return self._work(artifact.name, config, mounts, reads=artifact.claim)
+
+    def task(self, task: TaskSpec, artifact: ArtifactStatus) -> Work:
+        """Measure a sealed base or variant by a task file."""
+        config = TaskJob(
+            identity=task_identity(artifact.digest or "", task),
+            owner=self.owner.path,
+            credential=self._credential(),
+            input_digest=artifact.digest or "",
+            folder=data_paths([task.source])[0],
+            file=task.file,
+            limit=task.limit,
+            few_shot=task.few_shot,
+        )
+        mounts = (
+            Mount(INPUT, claim=artifact.claim, sub_path=ARTIFACT),
+            Mount(OUTPUT, claim=artifact.claim, sub_path=EVALUATIONS, read_only=False),
+            *data_mounts([task.source]),
         )
         return self._work(artifact.name, config, mounts, reads=artifact.claim)
 

@@ -35,12 +35,12 @@ def main() -> None:
     try:
         start = orjson.loads(frames.receive(connection, _LONGEST_REQUEST))
         _load()
-        _confine(start["memoryBytes"])
-        compiled, answer = _bounded(start["cpuSeconds"], lambda: CompiledTemplate(start["source"], start["special"]))
+        confine(start["memoryBytes"])
+        compiled, answer = bounded(start["cpuSeconds"], lambda: CompiledTemplate(start["source"], start["special"]))
         frames.send(connection, orjson.dumps(answer))
         while compiled is not None:
             request = orjson.loads(frames.receive(connection, _LONGEST_REQUEST))
-            rendered, answer = _bounded(start["cpuSeconds"], partial(_render, compiled, start["longest"], **request))
+            rendered, answer = bounded(start["cpuSeconds"], partial(_render, compiled, start["longest"], **request))
             frames.send(connection, orjson.dumps(answer))
             if rendered is not None:
                 for part in rendered:
@@ -56,7 +56,7 @@ def _render(
     return text.encode(), origins
 
 
-def _bounded(seconds: float, work: Callable[[], T]) -> tuple[T | None, dict[str, str | bool]]:
+def bounded(seconds: float, work: Callable[[], T]) -> tuple[T | None, dict[str, str | bool]]:
     """What the work gives, and the answer's first frame; SIGPROF ends the process after so much processor time."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
@@ -80,7 +80,7 @@ def _load() -> None:
         CompiledTemplate("{{ 'loaded' }}{{ missing.attribute }}", {}).render([], False, LONGEST_MESSAGE)
 
 
-def _confine(memory_bytes: int) -> None:
+def confine(memory_bytes: int) -> None:
     """For good: what is open stays open, and nothing more can be opened, written or started."""
     for limit, value in (
         (resource.RLIMIT_AS, memory_bytes),

@@ -40,6 +40,7 @@ WORKS = {
     "evaluate": "deepseek_runtime.evaluate.perplexity",
     "compare": "deepseek_runtime.evaluate.comparison",
     "longcontext": "deepseek_runtime.evaluate.long_context",
+    "task": "deepseek_runtime.evaluate.tasks.task",
     "benchmark": "deepseek_runtime.evaluate.benchmark",
     "train": "deepseek_runtime.train.stage",
     "sign": "deepseek_runtime.signing.artifact",

@@ -19,6 +19,7 @@ ALGORITHMS: dict[str, int] = {
     "evaluate": 1,
     "compare": 1,
     "longcontext": 1,
+    "task": 1,
     "benchmark": 1,
     "train": 1,
     "verify": 1,
@@ -212,6 +213,18 @@ class LongContextJob(_Job):
     windows: int
 
 
+class TaskJob(_Job):
+    """Measure a model by a task file of lm-evaluation-harness and the documents beside it, in `folder`."""
+
+    kind: Literal["task"] = "task"
+    input: str = INPUT
+    input_digest: str
+    folder: str
+    file: str
+    limit: int | None = None  # documents, the first
+    few_shot: int | None = None  # None: as the file says
+
+
 class BenchmarkJob(_Job):
     """Measure the builtin engine with a model: requests of random tokens, all at once."""
 
@@ -287,7 +300,7 @@ class TrainJob(_Job):
     keep_checkpoints: int = 2
 
 
-Beside = EvaluateJob | CompareJob | LongContextJob | BenchmarkJob | VerifyJob | SignJob
+Beside = EvaluateJob | CompareJob | LongContextJob | TaskJob | BenchmarkJob | VerifyJob | SignJob
 """Jobs that read a sealed model and leave their results beside it, in `output/<identity>/`."""
 Job = Annotated[
     BuildJob | FetchJob | DatasetJob | ImportJob | PublishJob | QuantizeJob | ExportJob | Beside | TrainJob,

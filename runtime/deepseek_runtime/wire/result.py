@@ -128,6 +128,23 @@ class LongContext(WireModel):
     seconds: float
 
 
+class TaskMetric(WireModel):
+    """A mean over the documents, and its standard error, which a single document does not have."""
+
+    metric: str
+    value: float
+    standard_error: float | None = None
+
+
+class TaskScores(WireModel):
+    """What a task in lm-evaluation-harness' format found."""
+
+    documents: int
+    few_shot: int
+    metrics: tuple[TaskMetric, ...]
+    seconds: float
+
+
 class Benchmark(WireModel):
     """The builtin engine with this model, and the conditions that it was measured under; figures are medians."""
 
@@ -193,6 +210,7 @@ class JobResult(WireModel):
     scores: Scores | None = None
     comparison: Comparison | None = None
     long_context: LongContext | None = None
+    task: TaskScores | None = None
     benchmark: Benchmark | None = None
     training: Training | None = None
     fetched: Fetched | None = None

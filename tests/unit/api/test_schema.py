@@ -125,6 +125,8 @@ OPTIONAL = {
     ("DeepSeekModel", "spec.evaluation.longContext"),
     ("DeepSeekModel", "spec.variants[].export"),
     ("DeepSeekModel", "spec.variants[].quantization"),
+    ("DeepSeekModel", "spec.evaluation.tasks[].source.claim"),
+    ("DeepSeekModel", "spec.evaluation.tasks[].source.configMap"),
     ("DeepSeekModel", "spec.variants[].quantization.calibration"),
     ("DeepSeekModel", "spec.variants[].quantization.calibration.text[].claim"),
     ("DeepSeekModel", "spec.variants[].quantization.calibration.text[].configMap"),

@@ -110,8 +110,8 @@ def test_what_a_template_could_reach_is_closed() -> None:
     """Whoever escapes from Jinja finds no file, no socket, no child process and no environment."""
     program = (
         "import os, socket, sys\n"
-        "from deepseek_runtime.chat.sandbox import _confine\n"
-        "_confine(1 << 30)\n"
+        "from deepseek_runtime.chat.sandbox import confine\n"
+        "confine(1 << 30)\n"
         "left = [name for name in os.environ if name not in ('PYTHONPATH', 'LC_CTYPE')]\n"
         "for tried in (lambda: open('/etc/passwd'), socket.socket, os.fork, os.pipe):\n"
         "    try:\n"

@@ -6,6 +6,7 @@ from deepseek_runtime.wire.attention import Attention
 from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.job import (
     BenchmarkJob,
+    Beside,
     BuildJob,
     CompareJob,
     DatasetJob,
@@ -17,6 +18,7 @@ from deepseek_runtime.wire.job import (
     LongContextJob,
     QuantizeJob,
     SignJob,
+    TaskJob,
     TrainJob,
     VerifyJob,
 )
@@ -32,6 +34,8 @@ from deepseek_runtime.wire.result import (
     Quantization,
     Routing,
     Scores,
+    TaskMetric,
+    TaskScores,
     Training,
 )
 from deepseek_runtime.wire.verification import Signed, Verification, Verified
@@ -52,6 +56,12 @@ BENCHMARK = Benchmark(
 )
 LONG_CONTEXT = LongContext(
     tokens=1024, perplexity=18.0, short_tokens=256, short_perplexity=20.0, ratio=0.9, scored=2048, seconds=1.0
+)
+TASK = TaskScores(
+    documents=50,
+    few_shot=2,
+    metrics=(TaskMetric(metric="acc", value=0.54, standard_error=0.0711), TaskMetric(metric="acc_norm", value=0.6)),
+    seconds=1.0,
 )
 ROUTING = Routing(layers=1, experts=4, max_to_mean=1.25, mean_max_to_mean=1.25, dead_experts=0)
 TINY_V3 = Architecture(
@@ -95,24 +105,8 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         text = Dataset(digest=digest(["sealed", config.identity]), bytes=4_000, files=2)
         fetched = Fetched(commit="d" * 40, files=2, bytes=4_000)
         return result.model_copy(update={"dataset": text, "fetched": fetched})
-    if isinstance(config, SignJob):
-        return result.model_copy(update={"signature": Signed(signer="6" * 64, files=5)})
-    if isinstance(config, VerifyJob):
-        return result.model_copy(update={"verification": _proven(config.verification, config.input_digest)})
-    if isinstance(config, EvaluateJob):
-        return result.model_copy(
-            update={
-                "scores": Scores(
-                    perplexity=perplexity, bits_per_byte=1.5, tokens=900, bytes=4000, seconds=1.0, routing=ROUTING
-                )
-            }
-        )
-    if isinstance(config, CompareJob):
-        return result
-    if isinstance(config, LongContextJob):
-        return result.model_copy(update={"long_context": LONG_CONTEXT})
-    if isinstance(config, BenchmarkJob):
-        return result.model_copy(update={"benchmark": BENCHMARK})
+    if isinstance(config, Beside):
+        return result.model_copy(update=_measured(config, perplexity))
     source = (
         config.identity
         if isinstance(config, BuildJob | FetchJob | ImportJob | TrainJob | QuantizeJob | ExportJob)
@@ -140,6 +134,26 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
             steps=config.steps or 30, tokens=1, loss=2.5, seconds=60.0, tokens_per_second=900.0
         )
     return result.model_copy(update=facts)
+
+
+def _measured(config: Beside, perplexity: float) -> dict[str, object]:
+    """What a Job that reads a sealed model leaves beside it."""
+    scores = Scores(perplexity=perplexity, bits_per_byte=1.5, tokens=900, bytes=4000, seconds=1.0, routing=ROUTING)
+    match config:
+        case SignJob():
+            return {"signature": Signed(signer="6" * 64, files=5)}
+        case VerifyJob():
+            return {"verification": _proven(config.verification, config.input_digest)}
+        case EvaluateJob():
+            return {"scores": scores}
+        case CompareJob():
+            return {}
+        case LongContextJob():
+            return {"long_context": LONG_CONTEXT}
+        case TaskJob():
+            return {"task": TASK}
+        case BenchmarkJob():
+            return {"benchmark": BENCHMARK}
 
 
 def _proven(asked: Verification, digest: str) -> Verified:

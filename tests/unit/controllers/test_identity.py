@@ -12,6 +12,7 @@ from deepseek_operator.api.deepseekmodel import (
     QuantizationSpec,
     ScratchSource,
     SigningKey,
+    TaskSpec,
 )
 from deepseek_operator.api.remote_sources import HttpSource, ObjectStoreSource, OciSource
 from deepseek_operator.api.trainingrun import HubDataset, StageSpec
@@ -86,6 +87,11 @@ def benchmark(**changes: object) -> str:
     return identity.benchmark_identity(INPUT, BenchmarkSpec.model_validate(changes))
 
 
+def task(**changes: object) -> str:
+    declared = {"name": "a", "source": {"configMap": {"name": "tasks"}}, **changes}
+    return identity.task_identity(INPUT, TaskSpec.model_validate(declared))
+
+
 def verify(**asked: object) -> str:
     return identity.verify_identity(INPUT, Verification.model_validate({"digest": "cd" * 32, **asked}))
 
@@ -128,6 +134,7 @@ def test_golden() -> None:
         "evaluate": evaluate(),
         "compare": compare(),
         "longcontext": long_context(),
+        "task": task(),
         "benchmark": benchmark(),
         "train": train(),
         "sft": train(type="sft", until={"epochs": 3}),
@@ -148,6 +155,7 @@ def test_golden() -> None:
         "evaluate": "6ba8eac1f258a1d73a9756730a3bf967f8f51680f6c6e4fc60b30baaf28e488b",
         "compare": "36eba681fcdafe9d8b9bafbcc98ed7ea4bc9123d6b94b97fee9920359798d8a8",
         "longcontext": "efc6fb4d12b724008f121a92a0f43a8a87e0b241dd5b18c54a3f221cc53e2487",
+        "task": "f537080233348b88ecfc1fb949816e54f3ff19bed9b1c289a7dcb90fbf930120",
         "benchmark": "b2b04107e8ed8ba013edc71cce47edf3d9c0ca7fec36b940a984ffa1812a2b5c",
         "train": "220aeb1704f71be6a8d33f5afafcb39c5ffe6c6d63ee57c921467833dfca4746",
         "sft": "f77017033258672707f7f5c1dbaf1e7056cd084c57c144258cce303de5b6351e",
@@ -164,6 +172,7 @@ def test_a_default_that_is_written_out_is_the_same_work() -> None:
     written = {"text": TEXT, "samples": 128, "sequenceLength": 512}
     assert quantize(method="static", calibration=written) == quantize(method="static", calibration={"text": TEXT})
     assert evaluate(contextLength=256) == evaluate()
+    assert task(file="task.yaml") == task(name="other") == task()
     assert long_context(windows=4) == long_context({"contextLength": 256, "maxTokens": 64}) == long_context()
     assert benchmark(promptTokens=128, outputTokens=64, concurrency=1) == benchmark()
     assert evaluate(compare=True, benchmark={}) == evaluate(), "what is measured beside it changes nothing"
@@ -198,6 +207,7 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
         long_context(), long_context(tokens=8192), long_context(windows=1), long_context({"contextLength": 64}),
         long_context({"text": other}),
         benchmark(), benchmark(promptTokens=64), benchmark(outputTokens=128), benchmark(concurrency=2),
+        task(), task(file="b.yaml"), task(limit=5), task(fewShot=0), task(source={"configMap": {"name": "other"}}),
         compare(), compare(maxTokens=64), compare(text=other),
         identity.compare_identity(INPUT, "ef" * 32, EvaluationSpec.model_validate({"text": TEXT})),
         identity.publish_identity(INPUT), identity.publish_identity("cd" * 32),
@@ -217,9 +227,10 @@ def test_every_recipe_field_with_a_default_was_introduced_with_one() -> None:
     """A field that is added to the API must be added to the table, or every identity would change."""
     default = hyperparameters(StageSpec.model_validate(STAGE)).model_dump(by_alias=True)
     assert default == identity.INTRODUCED["train"]
-    beside = {"text", "compare", "long_context", "benchmark"}
+    beside = {"text", "compare", "long_context", "tasks", "benchmark"}
     assert set(EvaluationSpec.model_fields) - beside == {"context_length", "max_tokens"}
     assert set(LongContextSpec.model_fields) == {"tokens", "windows"}
+    assert set(TaskSpec.model_fields) - {"few_shot"} == {"name", "source", "file", "limit"}
     assert BenchmarkSpec().to_object() == identity.INTRODUCED["benchmark"]
     assert set(QuantizationSpec.model_fields) - {"parallelism"} == {
         "scheme",

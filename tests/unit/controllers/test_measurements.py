@@ -3,7 +3,9 @@
 from typing import Any
 
 from deepseek_operator.api.names import MODEL, Label
+from deepseek_runtime.wire.job import JOB, TaskJob
 from deepseek_runtime.wire.paths import BASE
+from deepseek_runtime.wire.result import JobResult
 
 from tests.unit.controllers.builders import scratch
 from tests.unit.controllers.world import World
@@ -133,3 +135,63 @@ def test_a_long_context_is_measured_of_base_and_variants_and_by_itself() -> None
     world.apply(scratch().variant("int8").evaluated()).settle()
     assert "longContext" not in artifacts(world)["int8"]
     assert world.computed == [*before, "longcontext base", "longcontext int8"]
+
+
+def _tasks(*names: str, **changes: Any) -> dict[str, Any]:
+    return {"tasks": [{"name": name, "source": {"configMap": {"name": name}}, **changes} for name in names]}
+
+
+def test_every_task_is_measured_by_itself_and_once() -> None:
+    """Another task, a rename, a lost status and an upgrade compute nothing that is known; a limit measures its own."""
+    world = World().apply(scratch().variant("int8").evaluated(benchmark={})).settle()
+    before = list(world.computed)
+    world.apply(scratch().variant("int8").evaluated(benchmark={}, **_tasks("capitals"))).settle()
+    assert world.computed == [*before, "task base", "task int8"]
+    (found,) = artifacts(world)["int8"]["tasks"]
+    assert found["name"] == "capitals"
+    assert (found["documents"], found["fewShot"]) == (50, 2)
+    assert found["metrics"] == [
+        {"metric": "acc", "value": 0.54, "standardError": 0.0711}, {"metric": "acc_norm", "value": 0.6},
+    ]  # fmt: skip
+    assert "capitals acc: base 0.54, int8 0.54" in world.condition(MODEL, "seed", "Evaluated")[2]  # type: ignore[index]
+    world.apply(scratch().variant("int8").evaluated(benchmark={}, **_tasks("capitals", "sums"))).settle()
+    assert world.computed == [*before, *["task base", "task int8"] * 2]
+    assert [task["name"] for task in artifacts(world)["base"]["tasks"]] == ["capitals", "sums"]
+    computed, shown = list(world.computed), artifacts(world)
+    world.forget()
+    world.settle()
+    assert (world.computed, artifacts(world)) == (computed, shown)
+    renamed = _tasks("sums")
+    renamed["tasks"][0]["name"] = "arithmetic"
+    world.apply(scratch().variant("int8").evaluated(benchmark={}, **renamed)).settle()
+    assert [task["name"] for task in artifacts(world)["base"]["tasks"]] == ["arithmetic"]
+    assert world.computed == computed
+    world.apply(scratch().variant("int8").evaluated(benchmark={}, **_tasks("sums", limit=5))).settle()
+    assert world.computed == [*computed, "task base", "task int8"]
+
+
+def test_a_task_that_cannot_be_read_is_said_and_holds_up_no_benchmark() -> None:
+    world = World()
+    world.held = {"task"}
+    world.apply(scratch().evaluated(benchmark={}, **_tasks("capitals"))).settle()
+    (job,) = world.jobs("task")
+    message = JobResult(
+        kind="task", identity="1", outcome="failed", reason="BadTask", message="key process_docs"
+    ).to_json()
+    world.end_pod(job["metadata"]["name"], 65, message)
+    world.settle()
+    status, reason, said = world.condition(MODEL, "seed", "Evaluated")  # type: ignore[misc]
+    assert (status, reason) == ("False", "BadTask")
+    assert "key process_docs" in said
+    assert "benchmark" in artifacts(world)["base"]
+
+
+def test_a_task_reads_its_folder_and_nothing_else() -> None:
+    world = World().apply(scratch().evaluated(**_tasks("capitals", file="a.yaml", fewShot=0))).settle()
+    (job,) = world.jobs("task")
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    config = JOB.validate_json(next(each["value"] for each in container["env"] if each["name"] == "DEEPSEEK_JOB"))
+    assert isinstance(config, TaskJob)
+    assert (config.file, config.few_shot, config.limit) == ("a.yaml", 0, None)
+    mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    assert mounts[config.folder]["readOnly"]

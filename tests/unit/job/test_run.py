@@ -109,7 +109,7 @@ def test_another_identity_at_the_same_place_is_refused(tmp_path: Path, work: Any
     assert (code, result.reason) == (ExitCode.DATA, "SealedByOther")
 
 
-@pytest.mark.parametrize("kind", ["quantize", "evaluate", "compare", "longcontext", "benchmark", "train"])
+@pytest.mark.parametrize("kind", ["quantize", "evaluate", "compare", "longcontext", "task", "benchmark", "train"])
 def test_a_tampered_model_is_refused_before_any_work_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -125,6 +125,7 @@ def test_a_tampered_model_is_refused_before_any_work_is_imported(
         "evaluate": {"text": [], "contextLength": 8},
         "compare": {"text": [], "contextLength": 8, "baseDigest": digest},
         "longcontext": {"text": [], "contextLength": 8, "tokens": 64, "windows": 1},
+        "task": {"folder": "tasks", "file": "task.yaml"},
         "benchmark": {"promptTokens": 8, "outputTokens": 8},
         "train": {"stage": "s", "data": [], "hyperparameters": HYPERPARAMETERS, "steps": 1, "checkpointEverySteps": 1},
     }
