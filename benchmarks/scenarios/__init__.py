@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.cluster import Cluster
 from benchmarks.report import Measurement
-from benchmarks.scenarios import burst, change, drift, footprint, latency, outage, writes
+from benchmarks.scenarios import burst, change, drift, footprint, latency, outage, poison, writes
 
 Run = Callable[[Cluster], Awaitable[list[Measurement]]]
 
@@ -28,4 +28,5 @@ SCENARIOS: dict[str, Scenario] = {
     "writes": Scenario(writes.run, (LARGE,)),
     "drift": Scenario(drift.run, (LARGE,)),
     "outage": Scenario(outage.run, (LARGE,)),
+    "poison": Scenario(poison.run, (LARGE,)),
 }

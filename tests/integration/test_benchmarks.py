@@ -10,7 +10,7 @@ from benchmarks import cluster
 from benchmarks.__main__ import measure
 from benchmarks.deepseek import OPERATOR
 from benchmarks.report import Measurement, table, write
-from benchmarks.scenarios import SCENARIOS, Scenario, burst, change, drift, latency, outage, writes
+from benchmarks.scenarios import SCENARIOS, Scenario, burst, change, drift, latency, outage, poison, writes
 
 
 @pytest.mark.timeout(240)
@@ -18,6 +18,7 @@ def test_every_scenario_runs_and_reports(kube: Path, tmp_path: Path, monkeypatch
     for module, name, value in (
         (latency, "COUNT", 2), (burst, "COUNT", 4), (burst, "ROUNDS", 1), (change, "COUNT", 4), (drift, "COUNT", 2),
         (writes, "QUIET", 1.0), (outage, "CHANGED", 4), (outage, "GONE", 2.0), (outage, "STORM", 1.0),
+        (poison, "COUNT", 4),
         (cluster, "QUIET", 0.3),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
