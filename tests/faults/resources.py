@@ -116,6 +116,16 @@ DEEP = {
         "compare": True,
         "longContext": {"tokens": 128, "windows": 2},
         "benchmark": {"promptTokens": 32, "outputTokens": 16, "concurrency": 2},
+        "tasks": [
+            {
+                "name": "capitals",
+                "source": {"claim": {"claimName": "tasks", "path": "capitals"}},
+                "file": "capitals.yaml",
+                "limit": 50,
+                "fewShot": 2,
+            },
+            {"name": "rivers", "source": {"configMap": {"name": "rivers"}}},
+        ],
     },
 }
 """A model that proves and measures all that it can."""
@@ -277,6 +287,10 @@ def _depth_rules(new: Object) -> Iterator[tuple[bool, str]]:
     measured = new.get("evaluation", {})
     long = measured.get("longContext", {}).get("tokens", 2 * measured.get("contextLength", 0))
     yield long < 2 * measured.get("contextLength", 0), "longContext.tokens must be at least twice contextLength"
+    tasks = measured.get("tasks", ())
+    yield len({task["name"] for task in tasks}) < len(tasks), "Duplicate value"
+    yield any(len(task["source"]) != 1 for task in tasks), "exactly one of claim and configMap must be given"
+    yield any("key" in task["source"].get("configMap", {}) for task in tasks), "the source of a task is a folder"
     if (store := source.get("objectStore")) is not None:
         yield store["url"].startswith("az://") and "endpoint" not in store, "an az:// url needs endpoint"
         yield "region" in store and not store["url"].startswith("s3://"), "region is for s3:// alone"
