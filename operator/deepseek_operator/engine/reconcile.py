@@ -80,6 +80,7 @@ class Reconciler:
             if outcome == "error":
                 self._metrics.errors.labels(key.kind).inc()
             self._queue.done(key)
+            await asyncio.sleep(0)  # where nothing has to be written nothing is awaited, and the lease is others' work
 
     async def reconcile(self, key: Ref) -> Result:
         """Snapshot, decide, plan, carry out."""

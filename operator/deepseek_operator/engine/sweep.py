@@ -20,6 +20,8 @@ PERIOD = 600.0
 _PATIENCE = 2.0
 """Seconds that the watches may lag behind a list before it is taken again."""
 _POLL = 0.02
+_AT_ONCE, _PAUSE = 10, 0.05
+"""Resources that are looked at again without a cause, and seconds until the next: what has one shall not wait."""
 
 
 class Sweep:
@@ -62,7 +64,9 @@ class Sweep:
             for ref, meta in there.items():
                 if not self._store.has(ref, meta["resourceVersion"]):
                     await self._fetch(ref)
-        for owner in self._store.owners():
+        for number, owner in enumerate(self._store.owners()):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(_PAUSE)
             self._wake(owner)
 
     async def _fetch(self, ref: Ref) -> None:
