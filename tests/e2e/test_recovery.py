@@ -19,6 +19,7 @@ from tests.e2e.cluster import (
     wait_for_condition,
 )
 
+STEPS = 1500  # a minute at least: a status tells of progress every 15 s
 OPERATOR = "app.kubernetes.io/component=operator"
 
 
@@ -28,7 +29,7 @@ def operator_pod() -> Object:
 
 def test_a_killed_training_pod_and_a_killed_operator(life: str) -> None:
     run = "interrupted"
-    apply(journey.training(life, run, steps=400, every=20))
+    apply(journey.training(life, run, steps=STEPS, every=50))
 
     def step() -> int:
         return int(read("trainingruns", life, run)["status"]["stages"][0].get("checkpointStep") or 0)
@@ -37,11 +38,11 @@ def test_a_killed_training_pod_and_a_killed_operator(life: str) -> None:
     kill(operator_pod())
     before = step()
     kill(only_pod(life, f"deepseek-operator.io/owner-name={run}"))
-    wait_for_condition("trainingruns", life, run, "Ready", "True", timeout=240)
+    wait_for_condition("trainingruns", life, run, "Ready", "True", timeout=400)
     stage = read("trainingruns", life, run)["status"]["stages"][0]
-    assert stage["step"] == 400
+    assert stage["step"] == STEPS
     assert stage["restarts"] == 1
-    assert before >= 20
+    assert before >= 50
 
 
 def test_a_killed_engine_answers_again(life: str, caller: Caller) -> None:

@@ -10,7 +10,7 @@ from tests.e2e.cluster import Object, apply, items, kill, make_namespace, read, 
 
 NAMESPACE = "e2e-pods"
 RUN = "pair"
-STEPS = 300  # enough to be stopped twice in the middle
+STEPS = 900  # enough to be stopped twice in the middle, where a status tells of progress every 15 s
 SHARED = {**journey.STORAGE, "accessModes": ["ReadWriteMany"]}
 
 
@@ -66,6 +66,6 @@ def test_a_lost_pod_and_a_pause_on_two_pods(base: None) -> None:
     wait("no pods", lambda: not pods(), timeout=150)
     assert read("trainingruns", NAMESPACE, RUN)["status"]["phase"] == "Suspended"
     kubectl("patch", "dstr", RUN, "-n", NAMESPACE, "--type=merge", "-p", json.dumps({"spec": {"suspend": False}}))
-    wait_for_condition("trainingruns", NAMESPACE, RUN, "Ready", "True", timeout=300)
+    wait_for_condition("trainingruns", NAMESPACE, RUN, "Ready", "True", timeout=400)
     assert stage()["step"] == STEPS
     assert stage()["restarts"] == 1
