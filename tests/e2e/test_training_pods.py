@@ -56,11 +56,11 @@ def test_a_lost_pod_and_a_pause_on_two_pods(base: None) -> None:
     wait(
         "the lost pod's name", lambda: read("trainingruns", NAMESPACE, RUN)["status"]["lastFailure"]["pod"] == name, 30
     )
-    before = stage()["checkpointStep"]
-    wait("going on", lambda: int(stage()["checkpointStep"]) > before, timeout=180)
     # the kubelet tells that a container has ended before it calls its pod failed, and stages are written every 15 s
     wait("the restart in the status", lambda: bool(stage()["restarts"] == 1), timeout=40)
-    assert len(pods()) == 2
+    wait("another pod in its place", lambda: len(pods()) == 2, timeout=60)
+    before = stage()["checkpointStep"]
+    wait("going on", lambda: int(stage()["checkpointStep"]) > before, timeout=180)
 
     kubectl("patch", "dstr", RUN, "-n", NAMESPACE, "--type=merge", "-p", json.dumps({"spec": {"suspend": True}}))
     wait("no pods", lambda: not pods(), timeout=150)
