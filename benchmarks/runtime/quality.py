@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from deepseek_operator.api.deepseekmodel import ScratchSource
+from deepseek_operator.api.deepseekmodel.source import ScratchSource
 from deepseek_operator.api.trainingrun import TrainingRunSpec
 
 from benchmarks.report import Measurement, Target, at_least, at_most

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from deepseek_operator.api.base import ApiModel
-from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
 from deepseek_operator.api.inferenceservice import InferenceServiceSpec
 from deepseek_operator.api.names import API_VERSION, MODEL, SERVICE, TRAINING
 from deepseek_operator.api.trainingrun import TrainingRunSpec

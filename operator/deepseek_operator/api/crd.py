@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepseek_operator.api.base import ApiModel, rules
-from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec, DeepSeekModelStatus
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
+from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.inferenceservice import InferenceServiceSpec, InferenceServiceStatus
 from deepseek_operator.api.names import GROUP, MAX_NAME, MODEL, PLURALS, SERVICE, TRAINING, VERSION
 from deepseek_operator.api.schema import structural

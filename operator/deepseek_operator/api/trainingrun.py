@@ -15,7 +15,7 @@ from deepseek_operator.api.base import (
     Storage,
     rules,
 )
-from deepseek_operator.api.deepseekmodel import FilePattern, HuggingFaceSource
+from deepseek_operator.api.deepseekmodel.source import FilePattern, HuggingFaceSource
 
 
 class BaseModelReference(ApiModel):

@@ -8,12 +8,10 @@ from typing import Literal
 from deepseek_runtime.wire.result import JobResult
 
 from deepseek_operator.api.base import LastFailure, Storage
-from deepseek_operator.api.deepseekmodel import (
-    ArchitectureStatus,
-    ArtifactStatus,
-    ExportStatus,
-    QuantizationStatus,
-)
+from deepseek_operator.api.deepseekmodel.architecture import ArchitectureStatus
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
+from deepseek_operator.api.deepseekmodel.export import ExportStatus
+from deepseek_operator.api.deepseekmodel.quantization import QuantizationStatus
 from deepseek_operator.api.names import Annotation
 from deepseek_operator.controllers.attempts import Standing, Work, ended, jobs_of, stand
 from deepseek_operator.controllers.conditions import moment, timestamp

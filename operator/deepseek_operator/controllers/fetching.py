@@ -3,7 +3,7 @@
 from deepseek_runtime.wire import job as wire
 from deepseek_runtime.wire.paths import TOKEN, TOKEN_FILE
 
-from deepseek_operator.api.deepseekmodel import ModelSource
+from deepseek_operator.api.deepseekmodel.source import ModelSource
 from deepseek_operator.controllers.source_http import described
 from deepseek_operator.desired.pod import Mount, hub_token
 

@@ -10,7 +10,9 @@ from fractions import Fraction
 from deepseek_runtime.wire.attention import BFLOAT16_BYTES, Attention, cache_bytes, sequence_bytes
 from deepseek_runtime.wire.result import decode
 
-from deepseek_operator.api.deepseekmodel import ArchitectureStatus, ArtifactStatus, DeepSeekModelStatus
+from deepseek_operator.api.deepseekmodel.architecture import ArchitectureStatus
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
+from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.fit import ArtifactSizing, GpuFit, PriceSheetStatus, SizingStatus
 from deepseek_operator.api.names import Reason
 from deepseek_operator.api.price_sheet import GpuPrice, PriceSheet

@@ -6,7 +6,10 @@ status that was written before goes by the gate.
 
 from collections.abc import Sequence
 
-from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, GateSpec, GateStatus, ScoresStatus
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
+from deepseek_operator.api.deepseekmodel.gate import GateSpec, GateStatus
+from deepseek_operator.api.deepseekmodel.measurements import ScoresStatus
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
 from deepseek_operator.api.names import Condition, Reason
 from deepseek_operator.controllers.conditions import Verdict, holds, pending, stalled
 from deepseek_operator.controllers.identity import compare_identity, evaluate_identity

@@ -13,20 +13,12 @@ from deepseek_runtime.wire.job import ALGORITHMS, HttpSource
 from deepseek_runtime.wire.verification import Verification
 
 from deepseek_operator.api.base import DataSource
-from deepseek_operator.api.deepseekmodel import (
-    BenchmarkSpec,
-    CalibrationSpec,
-    EvaluationSpec,
-    ExistingClaimSource,
-    ExportSpec,
-    HuggingFaceSource,
-    LongContextSpec,
-    QuantizationSpec,
-    ScratchSource,
-    SigningKey,
-    TaskSpec,
-)
-from deepseek_operator.api.remote_sources import ObjectStoreSource, OciSource
+from deepseek_operator.api.deepseekmodel.evaluation import BenchmarkSpec, EvaluationSpec, LongContextSpec, TaskSpec
+from deepseek_operator.api.deepseekmodel.export import ExportSpec
+from deepseek_operator.api.deepseekmodel.quantization import CalibrationSpec, QuantizationSpec
+from deepseek_operator.api.deepseekmodel.remote_sources import ObjectStoreSource, OciSource
+from deepseek_operator.api.deepseekmodel.signing import SigningKey
+from deepseek_operator.api.deepseekmodel.source import ExistingClaimSource, HuggingFaceSource, ScratchSource
 from deepseek_operator.api.trainingrun import HubDataset, StageSpec
 from deepseek_operator.controllers.hyperparameters import hyperparameters
 

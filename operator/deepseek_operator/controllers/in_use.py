@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from deepseek_operator.api.deepseekmodel import ArtifactStatus
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
 from deepseek_operator.api.inferenceservice import InferenceServiceSpec, InferenceServiceStatus
 from deepseek_operator.api.names import SERVICE, TRAINING
 from deepseek_operator.api.trainingrun import TrainingRunSpec, TrainingRunStatus

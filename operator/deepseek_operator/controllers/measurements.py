@@ -12,17 +12,17 @@ from typing import Any
 
 from deepseek_runtime.wire.result import JobResult
 
-from deepseek_operator.api.deepseekmodel import (
-    ArtifactStatus,
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
+from deepseek_operator.api.deepseekmodel.evaluation import TaskSpec
+from deepseek_operator.api.deepseekmodel.measurements import (
     BenchmarkStatus,
-    DeepSeekModelSpec,
     LongContextStatus,
     RoutingStatus,
     ScoresStatus,
     TaskMetricStatus,
-    TaskSpec,
     TaskStatus,
 )
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
 from deepseek_operator.controllers.artifacts import Advance
 from deepseek_operator.controllers.attempts import Work, stand
 from deepseek_operator.controllers.decision import Observed

@@ -6,12 +6,10 @@ from datetime import datetime
 from deepseek_runtime.wire.paths import STATUS_PORT
 
 from deepseek_operator.api.base import LastFailure
-from deepseek_operator.api.deepseekmodel import (
-    ArtifactStatus,
-    DeepSeekModelSpec,
-    DeepSeekModelStatus,
-    VerificationStatus,
-)
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
+from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
+from deepseek_operator.api.deepseekmodel.verification import VerificationStatus
 from deepseek_operator.api.names import FINALIZER_IN_USE, MODEL, TRAINING, Condition, Reason
 from deepseek_operator.controllers import gate, measurements, signing, succession, verification
 from deepseek_operator.controllers.artifacts import Advance, advance, remembered

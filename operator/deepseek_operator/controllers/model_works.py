@@ -27,20 +27,13 @@ from deepseek_runtime.wire.job import (
 from deepseek_runtime.wire.paths import ARTIFACT, EVALUATIONS, INPUT, KEY_FILE, OUTPUT, SIGNING
 from deepseek_runtime.wire.verification import Allowed, FileDigest, SignatureCheck, Verification
 
-from deepseek_operator.api.deepseekmodel import (
-    ArtifactStatus,
-    BenchmarkSpec,
-    DeepSeekModelSpec,
-    EvaluationSpec,
-    ExistingClaimSource,
-    ExportSpec,
-    LongContextSpec,
-    QuantizationSpec,
-    ScratchSource,
-    SigningKey,
-    TaskSpec,
-    VariantSpec,
-)
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
+from deepseek_operator.api.deepseekmodel.evaluation import BenchmarkSpec, EvaluationSpec, LongContextSpec, TaskSpec
+from deepseek_operator.api.deepseekmodel.export import ExportSpec
+from deepseek_operator.api.deepseekmodel.quantization import QuantizationSpec
+from deepseek_operator.api.deepseekmodel.signing import SigningKey
+from deepseek_operator.api.deepseekmodel.source import ExistingClaimSource, ScratchSource
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec, VariantSpec
 from deepseek_operator.controllers.attempts import Work
 from deepseek_operator.controllers.decision import Settings
 from deepseek_operator.controllers.fetching import fetch

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from deepseek_operator.api.deepseekmodel import ArtifactStatus, Lineage
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus, Lineage
 from deepseek_operator.api.names import Annotation
 from deepseek_operator.controllers.conditions import Verdict
 from deepseek_operator.controllers.decision import Object

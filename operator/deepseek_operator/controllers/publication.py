@@ -1,6 +1,7 @@
 """What a run publishes: a DeepSeekModel, made once if there is none, and never touched again."""
 
-from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec, ModelSource, TrainingRunSource
+from deepseek_operator.api.deepseekmodel.source import ModelSource, TrainingRunSource
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
 from deepseek_operator.api.names import API_VERSION, MODEL, Condition, Reason
 from deepseek_operator.api.trainingrun import PublishSpec
 from deepseek_operator.controllers.conditions import Verdict, stalled

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from deepseek_operator.api.deepseekmodel import ArtifactStatus
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
 from deepseek_operator.api.names import Label
 from deepseek_operator.controllers.attempts import Work, ended, remove
 from deepseek_operator.controllers.decision import Object, Observed, Remove

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from deepseek_runtime.wire.paths import SERVE_ENVIRONMENT
 from deepseek_runtime.wire.serve import ServeConfig
 
-from deepseek_operator.api.deepseekmodel import ArtifactStatus, DeepSeekModelSpec, DeepSeekModelStatus
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
+from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.inferenceservice import InferenceServiceSpec, ServedModel
 from deepseek_operator.api.names import MODEL, Annotation, Condition, Reason
 from deepseek_operator.controllers.conditions import Verdict, holds, pending, stalled

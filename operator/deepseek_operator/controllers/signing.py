@@ -6,7 +6,8 @@ from datetime import datetime
 
 from deepseek_runtime.wire.paths import EVALUATIONS, SIGNATURE_FILE
 
-from deepseek_operator.api.deepseekmodel import ArtifactStatus, SignatureStatus
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
+from deepseek_operator.api.deepseekmodel.signing import SignatureStatus
 from deepseek_operator.controllers.artifacts import Advance
 from deepseek_operator.controllers.attempts import stand
 from deepseek_operator.controllers.decision import Observed

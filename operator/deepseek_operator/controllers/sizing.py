@@ -5,7 +5,8 @@ from decimal import Decimal
 
 from deepseek_runtime.wire.architecture import parameters, problems
 
-from deepseek_operator.api.deepseekmodel import ArchitectureStatus, ScratchSource
+from deepseek_operator.api.deepseekmodel.architecture import ArchitectureStatus
+from deepseek_operator.api.deepseekmodel.source import ScratchSource
 from deepseek_operator.api.inferenceservice import InferenceServiceSpec
 from deepseek_operator.api.names import Reason
 from deepseek_operator.desired.quantity import amount, human_bytes

@@ -4,7 +4,8 @@ from pathlib import PurePosixPath
 
 from deepseek_runtime.wire.paths import INPUT
 
-from deepseek_operator.api.deepseekmodel import ExistingClaimSource, Lineage
+from deepseek_operator.api.deepseekmodel.artifact import Lineage
+from deepseek_operator.api.deepseekmodel.source import ExistingClaimSource
 from deepseek_operator.api.names import Label
 from deepseek_operator.controllers.decision import Object, Observed
 from deepseek_operator.controllers.identity import import_identity

@@ -5,9 +5,9 @@ from urllib.parse import unquote, urlsplit
 
 from deepseek_runtime.wire import job as wire
 
-from deepseek_operator.api.deepseekmodel import Lineage
+from deepseek_operator.api.deepseekmodel.artifact import Lineage
+from deepseek_operator.api.deepseekmodel.remote_sources import HttpSource
 from deepseek_operator.api.names import Condition, Reason
-from deepseek_operator.api.remote_sources import HttpSource
 from deepseek_operator.controllers.conditions import Verdict, stalled
 from deepseek_operator.controllers.identity import http_identity
 from deepseek_operator.controllers.origin import Origin

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from deepseek_runtime.wire.paths import ARTIFACT, INPUT, STAGES
 
-from deepseek_operator.api.deepseekmodel import DeepSeekModelStatus, Lineage, TrainingRunSource
+from deepseek_operator.api.deepseekmodel.artifact import Lineage
+from deepseek_operator.api.deepseekmodel.source import TrainingRunSource
+from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.names import TRAINING, Condition, Label, Reason
 from deepseek_operator.api.trainingrun import StageSpec, StageStatus, TrainingRunSpec, TrainingRunStatus
 from deepseek_operator.controllers.conditions import Verdict, pending, stalled

@@ -1,6 +1,8 @@
 """From what a model's spec names as its source to what makes the base, or to what it still waits for."""
 
-from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec, DeepSeekModelStatus, Lineage
+from deepseek_operator.api.deepseekmodel.artifact import Lineage
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
+from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.names import Condition, Reason
 from deepseek_operator.controllers import source_claim, source_http, source_training_run
 from deepseek_operator.controllers.conditions import Verdict, stalled

@@ -9,7 +9,7 @@ from deepseek_runtime.wire.job import TrainJob, data_path
 from deepseek_runtime.wire.paths import ARTIFACT, INPUT, OUTPUT, STAGES
 from deepseek_runtime.wire.progress import Examples
 
-from deepseek_operator.api.deepseekmodel import ArtifactStatus
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
 from deepseek_operator.api.trainingrun import DatasetStatus, ExamplesStatus, StageSpec, StageStatus, TrainingRunSpec
 from deepseek_operator.controllers.attempts import Standing, Work, outdated, stand
 from deepseek_operator.controllers.datasets import inside

@@ -6,7 +6,9 @@ source. A status that is lost in between loses the way back: what is made then s
 
 from datetime import datetime
 
-from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec, DeepSeekModelStatus, GateStatus, NextStatus
+from deepseek_operator.api.deepseekmodel.gate import GateStatus
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
+from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus, NextStatus
 from deepseek_operator.api.names import Condition, Reason
 from deepseek_operator.controllers import gate, verification
 from deepseek_operator.controllers.conditions import holds, stamp

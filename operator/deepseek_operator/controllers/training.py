@@ -7,7 +7,8 @@ from typing import Literal
 from deepseek_runtime.wire.paths import STATUS_PORT
 
 from deepseek_operator.api.base import LastFailure, ProgressStatus, StatusCondition
-from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec, DeepSeekModelStatus
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
+from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.names import MODEL, TRAINING, Condition, Reason
 from deepseek_operator.api.trainingrun import DatasetStatus, StageSpec, StageStatus, TrainingRunSpec, TrainingRunStatus
 from deepseek_operator.controllers.artifacts import growth

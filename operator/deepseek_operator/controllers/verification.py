@@ -8,12 +8,10 @@ from datetime import datetime
 
 from deepseek_runtime.wire.verification import Verified
 
-from deepseek_operator.api.deepseekmodel import (
-    ArtifactStatus,
-    DeepSeekModelSpec,
-    DeepSeekModelStatus,
-    VerificationStatus,
-)
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
+from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
+from deepseek_operator.api.deepseekmodel.verification import VerificationStatus
 from deepseek_operator.api.names import Condition, Reason
 from deepseek_operator.controllers.artifacts import Advance
 from deepseek_operator.controllers.attempts import stand

@@ -1,7 +1,7 @@
 """PersistentVolumeClaims: one for each sealed artifact, one for each run."""
 
 from deepseek_operator.api.base import Storage
-from deepseek_operator.api.deepseekmodel import Lineage
+from deepseek_operator.api.deepseekmodel.artifact import Lineage
 from deepseek_operator.api.names import Annotation, Label
 from deepseek_operator.desired.labels import Manifest, Owner, identity_label
 

@@ -8,7 +8,7 @@ from deepseek_runtime.wire.job import data_path
 from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT, SCRATCH, STATUS_PORT, TOKEN, TOKEN_FILE
 
 from deepseek_operator.api.base import DataSource, PodSettings
-from deepseek_operator.api.deepseekmodel import SecretKey
+from deepseek_operator.api.deepseekmodel.source import SecretKey
 from deepseek_operator.api.names import Label
 from deepseek_operator.desired.labels import Manifest, volume_label
 from deepseek_operator.desired.quantity import cores

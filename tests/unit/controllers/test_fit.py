@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from deepseek_operator.api.deepseekmodel import ArchitectureStatus, ArtifactStatus
+from deepseek_operator.api.deepseekmodel.architecture import ArchitectureStatus
+from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
 from deepseek_operator.api.fit import GpuFit
 from deepseek_operator.api.names import MODEL
 from deepseek_operator.api.price_sheet import EXAMPLE, GpuPrice, PriceSheet

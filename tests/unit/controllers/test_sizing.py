@@ -1,7 +1,7 @@
 """What the operator refuses before a pod exists is what the engine would refuse in it."""
 
 import torch
-from deepseek_operator.api.deepseekmodel import ArchitectureStatus
+from deepseek_operator.api.deepseekmodel.architecture import ArchitectureStatus
 from deepseek_operator.api.inferenceservice import InferenceServiceSpec
 from deepseek_operator.controllers.sizing import service_problem
 from deepseek_runtime.job.errors import ConfigurationError

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from deepseek_operator.api.deepseekmodel import DeepSeekModelSpec
+from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
 from deepseek_operator.api.names import MODEL, SERVICE, TRAINING, Annotation
 from deepseek_operator.controllers.decision import Ref
 from deepseek_operator.controllers.model_works import asked
