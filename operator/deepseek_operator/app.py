@@ -112,7 +112,7 @@ class Operator:
     async def _lead(self, client: Client, lease: Lease) -> None:
         settings = await self._settings(client)
         queue, namespaces = self._queue, self._configuration.watch_namespaces
-        store = Store(self._controllers, self._namespace, queue.add)
+        store = Store(self._controllers, self._namespace, queue)
         self._metrics.registry.register(ConditionCollector(store.resources))
         reconciler = Reconciler(client, store, queue, self._controllers, settings, self._metrics, now)
         sweep = Sweep(client, store, queue.add, self._namespace, namespaces)

@@ -63,7 +63,7 @@ class Process:
         self.api = WorldApi(world, log)
         self.metrics = Metrics()
         self.queue = WorkQueue(self.metrics)
-        self.store = Store(controllers, NAMESPACE, self.queue.add)
+        self.store = Store(controllers, NAMESPACE, self.queue)
         self.reconciler = Reconciler(self.api, self.store, self.queue, controllers, SETTINGS, self.metrics, now)
         self._sweep = Sweep(self.api, self.store, self.queue.add, NAMESPACE)
         self.lease = Lease(self.api, NAMESPACE, FIELD_MANAGER, name, now)

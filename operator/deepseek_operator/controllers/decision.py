@@ -107,12 +107,14 @@ class Child:
     """An object that should exist.
 
     Applied (server-side) whenever it differs from what is seen; with `create_only` it is only ever created, and of its
-    fields just those at the paths in `adjust` are brought in line afterwards.
+    fields just those at the paths in `adjust` are brought in line afterwards. One that `follows` is needed by nobody
+    before pods run, and is made after the rest.
     """
 
     manifest: Object
     create_only: bool = False
     adjust: tuple[tuple[str, ...], ...] = ()
+    follows: bool = False
 
     @property
     def ref(self) -> Ref:

@@ -143,8 +143,8 @@ def _children(
     )
     return (
         Child(deployment(owner, spec, serve, wanted.served, wanted.claim, image, one_node=wanted.one_node)),
-        Child(service(owner)),
-        Child(route(owner, document, settings.namespace)),
+        Child(service(owner), follows=True),
+        Child(route(owner, document, settings.namespace), follows=True),
     )
 
 

@@ -15,6 +15,7 @@ from deepseek_operator.engine import errors
 from deepseek_operator.engine.api import Api
 from deepseek_operator.engine.kinds import KINDS
 from deepseek_operator.engine.metrics import Metrics
+from deepseek_operator.engine.pacing import Calm
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +40,17 @@ class _Post:
     key: tuple[str, str, str]
     resource: Object
     event: Event
+    since: float
 
 
 class Recorder:
     """`record` never waits and never fails; `run` sends. What cannot be sent is counted, logged and forgotten."""
 
-    def __init__(self, api: Api, metrics: Metrics, now: Callable[[], datetime]) -> None:
+    def __init__(self, api: Api, metrics: Metrics, now: Callable[[], datetime], calm: Calm) -> None:
         self._api = api
         self._metrics = metrics
         self._now = now
+        self._calm = calm
         self._queue: asyncio.Queue[_Post] = asyncio.Queue(_QUEUED)
         self._buckets: dict[str, tuple[float, float]] = {}
         self._series: dict[tuple[str, str, str], _Series] = {}
@@ -59,12 +62,13 @@ class Recorder:
         if self._queue.full() or not self._allowed(resource["metadata"]["uid"]):
             self._metrics.events_dropped.inc()
             return
-        self._queue.put_nowait(_Post(key, resource, event))
+        self._queue.put_nowait(_Post(key, resource, event, asyncio.get_running_loop().time()))
 
     async def run(self) -> None:
         """Send events until cancelled."""
         while True:
             post = await self._queue.get()
+            await self._calm.come(post.since)
             try:
                 await self._send(post)
             except errors.ApiError as error:

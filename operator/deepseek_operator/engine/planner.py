@@ -65,6 +65,7 @@ class Plan:
     add_finalizers: Object | None = None
     deletes: tuple[Remove, ...] = ()
     children: tuple[ChildAction, ...] = ()
+    following: tuple[ChildAction, ...] = ()
     status: Literal["same", "volatile", "changed"] = "same"
     keep_finalizers: tuple[str, ...] | None = None
     """All finalizers that shall be left, where one of the operator's own has to go."""
@@ -75,11 +76,14 @@ def plan(resource: Object, decision: Decision, seen: Callable[[Ref], Object | No
     deleting = "deletionTimestamp" in resource["metadata"]
     present = list(resource["metadata"].get("finalizers") or ())
     own = {name for name in present if name.startswith(f"{GROUP}/")}
+    first = tuple(child for child in decision.children if not child.follows)
+    following = tuple(child for child in decision.children if child.follows)
     missing, surplus = decision.finalizers - own, own - decision.finalizers
     return Plan(
         add_finalizers=(finalizers_patch(resource, [*present, *sorted(missing)]) if missing and not deleting else None),
         deletes=tuple(remove for remove in decision.remove if deletable(remove, seen(remove.ref))),
-        children=() if deleting else _children(resource, decision.children, seen, settled),
+        children=() if deleting else _children(resource, first, seen, settled),
+        following=() if deleting else _children(resource, following, seen, settled),
         status=status_change(resource, decision.status, decision.volatile),
         keep_finalizers=tuple(name for name in present if name not in surplus) if surplus else None,
     )

@@ -10,6 +10,7 @@ from collections import deque
 
 from deepseek_operator.controllers.decision import Ref
 from deepseek_operator.engine.metrics import Metrics
+from deepseek_operator.engine.pacing import QUIET, Calm
 
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 120.0
@@ -28,6 +29,10 @@ class WorkQueue:
         self._timers: dict[Ref, asyncio.TimerHandle] = {}
         self._barred: dict[Ref, float] = {}
         """Keys that the server has told to wait, until when."""
+        self.calm = Calm()
+        self._soon: dict[Ref, float] = {}
+        """Keys that wait for calm, since when, in that order."""
+        self._release: asyncio.TimerHandle | None = None
         self._wakeup = asyncio.Event()
         self._stopped = False
 
@@ -44,6 +49,15 @@ class WorkQueue:
         self._since[key] = now
         if key not in self._busy:
             self._enqueue(key)
+
+    def add_soon(self, key: Ref) -> None:
+        """Work on this key in a moment, once for all that happens until then, and after what is urgent."""
+        if self._stopped or key in self._soon:
+            return
+        loop = asyncio.get_running_loop()
+        self._soon[key] = loop.time()
+        if self._release is None:
+            self._release = loop.call_later(QUIET, self._release_calm)
 
     def add_after(self, key: Ref, delay: float) -> None:
         """Add the key in `delay` seconds; the earliest of several delays counts."""
@@ -103,6 +117,9 @@ class WorkQueue:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        self._soon.clear()
+        if self._release is not None:
+            self._release.cancel()
         self._wakeup.set()
 
     def longest_running(self) -> float:
@@ -115,6 +132,19 @@ class WorkQueue:
 
     def __len__(self) -> int:
         return len(self._ready)
+
+    def _release_calm(self) -> None:
+        """Add the keys that have waited long enough; the timer is set for the next one."""
+        loop = asyncio.get_running_loop()
+        self._release = None
+        while self._soon:
+            key, since = next(iter(self._soon.items()))
+            wait = max(self.calm.wait(since, loop.time()), since + QUIET - loop.time())
+            if wait > 0:
+                self._release = loop.call_later(wait, self._release_calm)
+                return
+            del self._soon[key]
+            self.add(key)
 
     def _fire(self, key: Ref) -> None:
         self._timers.pop(key, None)

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from deepseek_operator.api.names import GROUP, Reason
 from deepseek_operator.controllers.decision import (
@@ -21,7 +22,7 @@ from deepseek_operator.engine import errors, planner, refusals
 from deepseek_operator.engine.api import Api
 from deepseek_operator.engine.events import Recorder
 from deepseek_operator.engine.metrics import Metrics
-from deepseek_operator.engine.pacing import Pacer
+from deepseek_operator.engine.pacing import PATIENCE, QUIET, Pacer
 from deepseek_operator.engine.queue import WorkQueue
 from deepseek_operator.engine.store import Store
 from deepseek_operator.engine.writer import Done, Failed, Writer
@@ -43,6 +44,22 @@ class Result:
 
     wake_after: float | None = None
     failures: tuple[Failed, ...] = ()
+
+
+@dataclass(slots=True)
+class _Untold:
+    """What was done for a resource and stands in no status and no event yet."""
+
+    first: float
+    since: float
+    """When the status began to wait: anew with new children, but once, for it shall tell of them too."""
+    done: list[Done] = field(default_factory=list)
+
+    def add(self, done: list[Done], now: float) -> None:
+        """Children were made, changed or removed."""
+        self.done += done
+        if done and now < self.first + PATIENCE + QUIET:
+            self.since = now
 
 
 class Reconciler:
@@ -67,7 +84,8 @@ class Reconciler:
         self._now = now
         self._writer = Writer(api, store, metrics, now)
         self._pacer = Pacer(asyncio.get_running_loop().time())
-        self.recorder = Recorder(api, metrics, now)
+        self._untold: dict[Ref, _Untold] = {}
+        self.recorder = Recorder(api, metrics, now, queue.calm)
 
     async def work(self) -> None:
         """One worker: until the queue is stopped."""
@@ -88,11 +106,16 @@ class Reconciler:
         resource = self._store.get(key)
         await self._collect_orphans(controller, key, resource)
         if resource is None:
+            self._untold.pop(key, None)
             return Result()
         observed = self._store.observe(resource, namespace_terminating=await self._namespace_terminating(resource))
         decision = self._decide(controller, resource, observed)
         plan = planner.plan(resource, decision, self._store.get, self._writer.settled)
-        if key in self._store.bereaved and plan.children and not await self._still_there(key, resource):
+        if (
+            key in self._store.bereaved
+            and (plan.children or plan.following)
+            and not await self._still_there(key, resource)
+        ):
             return Result()
         return await self._carry_out(resource, decision, plan)
 
@@ -145,36 +168,57 @@ class Reconciler:
 
     async def _carry_out(self, resource: Object, decision: Decision, plan: planner.Plan) -> Result:
         key, uid = Ref.of(resource), resource["metadata"]["uid"]
+        loop = asyncio.get_running_loop()
+        untold = self._untold.setdefault(key, _Untold(loop.time(), loop.time()))
         if plan.add_finalizers is not None:
             await self._writer.finalizers(resource, plan.add_finalizers["metadata"]["finalizers"])
-        done = [deleted for remove in plan.deletes if (deleted := await self._writer.delete(remove))]
-        failures: list[Failed] = []
-        for outcome in await self._writer.children(plan.children, uid):
-            if isinstance(outcome, Failed):
-                failures.append(outcome)
-            else:
-                done.append(outcome)
+        untold.done += [deleted for remove in plan.deletes if (deleted := await self._writer.delete(remove))]
+        outcomes = await self._children(key, uid, plan)
+        untold.add([outcome for outcome in outcomes if isinstance(outcome, Done)], loop.time())
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
         refused = refusals.lasting(failures)
-        wrote = await self._status(resource, decision, refused) or bool(done)
+        status = await self._status(resource, decision, refused, untold.since)
         if plan.keep_finalizers is not None:
             await self._writer.finalizers(self._store.get(key) or resource, list(plan.keep_finalizers))
-        self._tell(resource, decision.events if wrote else (), done, refused if wrote else None)
+        if status != "waits":
+            del self._untold[key]
+        if status == "written" or (status == "same" and untold.done):
+            self._tell(resource, decision.events, untold.done, refused)
         return Result(decision.wake_after, tuple(failures))
 
-    async def _status(self, resource: Object, decision: Decision, refused: Failed | None) -> bool:
+    async def _children(self, key: Ref, uid: str, plan: planner.Plan) -> list[Done | Failed]:
+        """Make and change them; those that nobody needs before pods run give way to what runs, of all resources."""
+        calm, loop = self._queue.calm, asyncio.get_running_loop()
+        hurried = calm.wait(now := loop.time(), now) > 0
+        outcomes: list[Done | Failed] = []
+        for actions in (plan.children, () if hurried and plan.children else plan.following):
+            made = await self._writer.children(actions, uid)
+            if any(isinstance(outcome, Done) for outcome in made):
+                calm.made(loop.time())
+            outcomes += made
+        if hurried and plan.children and plan.following:
+            self._queue.add_soon(key)
+        return outcomes
+
+    async def _status(
+        self, resource: Object, decision: Decision, refused: Failed | None, since: float
+    ) -> Literal["same", "waits", "written"]:
         status = refusals.told(resource, decision.status, refused, self._now()) if refused else decision.status
-        uid, now = resource["metadata"]["uid"], asyncio.get_running_loop().time()
+        key, uid, now = Ref.of(resource), resource["metadata"]["uid"], asyncio.get_running_loop().time()
         match planner.status_change(resource, status, decision.volatile):
             case "same":
-                return False
+                return "same"
             case "volatile":
                 if (delay := self._pacer.delay(uid, now)) > 0:
-                    self._queue.add_after(Ref.of(resource), delay)
-                    return False
+                    self._queue.add_after(key, delay)
+                    return "same"
             case "changed":
-                self._pacer.written(uid, now)
+                if self._queue.calm.wait(since, now) > 0:
+                    self._queue.add_soon(key)
+                    return "waits"
+        self._pacer.written(uid, now)
         await self._writer.status(resource, status)
-        return True
+        return "written"
 
     def _tell(self, resource: Object, events: tuple[Event, ...], done: list[Done], refused: Failed | None) -> None:
         for event in events:

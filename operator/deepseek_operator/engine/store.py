@@ -1,8 +1,8 @@
 """What the watches have shown: slim copies of every object, found by owner and by reference."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
 
 from deepseek_runtime.wire.progress import Progress
 
@@ -18,13 +18,29 @@ log = logging.getLogger(__name__)
 _TOMBSTONES: Final = 4096
 
 
-class Store:
-    """Every change that a decision could see wakes the resources that it concerns, through `wake`."""
+class Waker(Protocol):
+    """Who is told which resources to look at: the work queue."""
 
-    def __init__(self, controllers: Mapping[str, Controller], namespace: str, wake: Callable[[Ref], None]) -> None:
+    def add(self, key: Ref) -> None:
+        """At once."""
+        ...
+
+    def add_soon(self, key: Ref) -> None:
+        """In a moment, once for all that happens until then, and after what is urgent."""
+        ...
+
+
+class Store:
+    """Every change that a decision could see wakes the resources that it concerns.
+
+    The changed resource and those that refer to it are looked at at once. An owner of children is looked at in a
+    moment, for they change together, and so is what is referred to: a hundred services on a model are one change to it.
+    """
+
+    def __init__(self, controllers: Mapping[str, Controller], namespace: str, waker: Waker) -> None:
         self._controllers = controllers
         self._namespace = namespace
-        self._wake = wake
+        self._waker = waker
         self._objects = Shelf()
         self._children: dict[Ref, set[Ref]] = {}
         self._references: dict[Ref, frozenset[Ref]] = {}
@@ -100,7 +116,7 @@ class Store:
         self._warnings.pop(uid, None)
         self._progress.pop(ref, None)
         self._notify(ref, old.owner)
-        self._wake_all(references)
+        self._wake_soon(references)
 
     def observe(self, resource: Object, *, namespace_terminating: bool = False) -> Observed:
         """What a decision about this resource may know."""
@@ -184,14 +200,14 @@ class Store:
                 _remove(self._referrers, target, ref)
             for target in new - old:
                 self._referrers.setdefault(target, set()).add(ref)
-            self._wake_all(old - new)
+            self._wake_soon(old - new)
 
     def _unlink(self, ref: Ref, owner: Ref | None) -> None:
         self.working.discard(ref)
         self.troubled.discard(ref)
         if owner is not None:
             _remove(self._children, owner, ref)
-            self._wake(owner)
+            self._waker.add_soon(owner)
         for target in self._references.pop(ref, ()):
             _remove(self._referrers, target, ref)
 
@@ -204,23 +220,26 @@ class Store:
 
     def _notify(self, ref: Ref, owner: Ref | None) -> None:
         if ref.kind in self._controllers:
-            self._wake(ref)
-            self._wake_all(self._referrers.get(ref, ()))
-            self._wake_all(self._references.get(ref, ()))
+            self._waker.add(ref)
+            for referrer in self._resources(self._referrers.get(ref, ())):
+                self._waker.add(referrer)
+            self._wake_soon(self._references.get(ref, ()))
         else:
             self._wake_owner(owner)
 
     def _wake_owner(self, owner: Ref | None) -> None:
         if owner is not None:
-            self._wake(owner)
+            self._waker.add_soon(owner)
 
     def _all(self, refs: Iterable[Ref]) -> list[Object]:
         return [obj for ref in refs if (obj := self._objects.get(ref)) is not None]
 
-    def _wake_all(self, refs: Iterable[Ref]) -> None:
-        for ref in _sorted(refs):
-            if ref.kind in self._controllers:
-                self._wake(ref)
+    def _wake_soon(self, refs: Iterable[Ref]) -> None:
+        for ref in self._resources(refs):
+            self._waker.add_soon(ref)
+
+    def _resources(self, refs: Iterable[Ref]) -> list[Ref]:
+        return _sorted(ref for ref in refs if ref.kind in self._controllers)
 
 
 def _sorted(refs: Iterable[Ref]) -> list[Ref]:

@@ -1,5 +1,6 @@
 """A resource and its children in the smallest form, and a controller that knows nothing."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -43,6 +44,19 @@ def child(owner: Object, kind: str = "Job", name: str = "work", version: int = 1
     return {"apiVersion": "v1", "kind": kind, "metadata": meta, **more}
 
 
+@dataclass(frozen=True)
+class Waking:
+    """Writes down who is woken, at once or in a moment."""
+
+    woken: list[Ref]
+
+    def add(self, key: Ref) -> None:
+        self.woken.append(key)
+
+    def add_soon(self, key: Ref) -> None:
+        self.woken.append(key)
+
+
 @pytest.fixture
 def woken() -> list[Ref]:
     """What the store has woken, in order."""
@@ -52,4 +66,4 @@ def woken() -> list[Ref]:
 @pytest.fixture
 def store(woken: list[Ref]) -> Store:
     """An empty store of an operator that lives in the namespace `system`."""
-    return Store({MODEL: Plain(MODEL), SERVICE: Plain(SERVICE)}, "system", woken.append)
+    return Store({MODEL: Plain(MODEL), SERVICE: Plain(SERVICE)}, "system", Waking(woken))

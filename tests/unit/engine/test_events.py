@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from deepseek_operator.controllers.decision import Event, Object, Ref
 from deepseek_operator.engine.events import BURST, SERIES, Recorder
 from deepseek_operator.engine.metrics import Metrics
-from deepseek_operator.engine.pacing import EACH, Pacer
+from deepseek_operator.engine.pacing import EACH, Calm, Pacer
 
 from tests.faults import virtual_time
 from tests.faults.connection import Log, WorldApi
@@ -24,7 +24,7 @@ def events(world: World) -> Sequence[Object]:
 def test_an_event_says_what_and_about_whom_and_repetitions_are_a_series() -> None:
     async def run() -> None:
         world = World()
-        recorder = Recorder(WorldApi(world, Log()), Metrics(), now)
+        recorder = Recorder(WorldApi(world, Log()), Metrics(), now, Calm())
         task = asyncio.create_task(recorder.run())
         for _ in range(3):
             recorder.record(resource(), HAPPENED)
@@ -50,7 +50,7 @@ def test_an_event_says_what_and_about_whom_and_repetitions_are_a_series() -> Non
 def test_a_flood_is_cut_for_each_resource_alone() -> None:
     async def run() -> None:
         world, metrics = World(), Metrics()
-        recorder = Recorder(WorldApi(world, Log()), metrics, now)
+        recorder = Recorder(WorldApi(world, Log()), metrics, now, Calm())
         task = asyncio.create_task(recorder.run())
         for number in range(100):
             recorder.record(resource(), Event("Normal", "Flood", str(number), "Flood"))
@@ -70,7 +70,7 @@ def test_a_flood_is_cut_for_each_resource_alone() -> None:
 def test_a_lost_event_stops_nothing() -> None:
     async def run() -> None:
         world, metrics = World(), Metrics()
-        recorder = Recorder(WorldApi(world, Log()), metrics, now)
+        recorder = Recorder(WorldApi(world, Log()), metrics, now, Calm())
         task = asyncio.create_task(recorder.run())
 
         def full(ref: Ref) -> None:

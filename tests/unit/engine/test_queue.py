@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from deepseek_operator.controllers.decision import Ref
 from deepseek_operator.engine.metrics import Metrics
+from deepseek_operator.engine.pacing import PATIENCE, QUIET
 from deepseek_operator.engine.queue import LONGEST_DELAY, WorkQueue
 
 from tests.faults import virtual_time
@@ -132,5 +133,40 @@ def test_who_is_told_to_wait_is_woken_by_nothing_before() -> None:
         queue.add(A)
         assert await queue.get() == A
         assert loop.time() < 8.0
+
+    virtual_time.run(run())
+
+
+def test_what_can_wait_comes_once_for_all_that_happened_and_after_what_is_being_made() -> None:
+    async def run() -> None:
+        queue, loop = WorkQueue(Metrics()), asyncio.get_running_loop()
+        for _ in range(3):
+            queue.add_soon(A)
+        assert await queue.get() == A
+        assert loop.time() == pytest.approx(QUIET)
+        queue.done(A)
+        began = loop.time()
+        queue.add_soon(A)
+        queue.add_soon(B)
+        for _ in range(5):
+            queue.calm.made(loop.time())
+            await asyncio.sleep(QUIET / 2)
+        assert len(queue) == 0
+        assert {await queue.get(), await queue.get()} == {A, B}
+        assert loop.time() - began == pytest.approx(3 * QUIET)
+        queue.stop()
+
+    virtual_time.run(run())
+
+
+def test_what_can_wait_does_not_wait_for_ever() -> None:
+    async def run() -> None:
+        queue, loop = WorkQueue(Metrics()), asyncio.get_running_loop()
+        queue.add_soon(A)
+        while not len(queue):
+            queue.calm.made(loop.time())
+            await asyncio.sleep(QUIET / 2)
+        assert PATIENCE <= loop.time() <= PATIENCE + QUIET
+        queue.stop()
 
     virtual_time.run(run())
