@@ -247,7 +247,8 @@ def _verified(job: Job, content: str) -> Verified | None:
     if asked is None:
         return None
     proven = job.input_digest if isinstance(job, VerifyJob) else content
-    return Verified(asked=asked.identity, digest=proven, files=len(asked.files))
+    signer, name = ("5" * 64, "tiny") if asked.signature is not None else (None, None)
+    return Verified(asked=asked.identity, digest=proven, files=len(asked.files), signer=signer, signed_name=name)
 
 
 _BENCHMARK = Benchmark(

@@ -100,11 +100,13 @@ def _proof(identity: str, proven: Verified) -> VerificationStatus:
 
 
 def _said(spec: DeepSeekModelSpec, proof: VerificationStatus) -> str:
-    said = [f"digest {proof.digest[:12]}"]
-    if spec.verification is not None and spec.verification.digest is None:
-        said = []
+    """What was proven of what is asked; the digest, which every proof has, where it names nothing else."""
+    said = []
     if proof.files:
         said.append(f"{proof.files} {'file' if proof.files == 1 else 'files'}")
     if proof.signer is not None:
-        said.append(f"signed by key {proof.signer[:12]} as {proof.signed_name}")
+        named = f" as {proof.signed_name}" if proof.signed_name is not None else ""
+        said.append(f"signed by key {proof.signer[:12]}{named}")
+    if not said or (spec.verification is not None and spec.verification.digest is not None):
+        said.insert(0, f"digest {proof.digest[:12]}")
     return f"{', '.join(said)}: as asked."

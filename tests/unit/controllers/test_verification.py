@@ -198,6 +198,29 @@ def test_different_questions_have_different_identities() -> None:
     assert plain.identity == found[1].identity
 
 
+SIGNER, ONE = "5" * 12, {"files": PINNED["files"]}
+
+
+@pytest.mark.parametrize(
+    ("question", "lost", "says"),
+    [
+        (SIGNED, (), f"signed by key {SIGNER} as tiny: as asked."),
+        (SIGNED, ("signedName",), f"signed by key {SIGNER}: as asked."),
+        (ONE, (), "1 file: as asked."),
+        ({**PINNED, **SIGNED}, (), f"digest DIGEST, 1 file, signed by key {SIGNER} as tiny: as asked."),
+        (SIGNED, ("signer", "signedName"), "digest DIGEST: as asked."),
+    ],
+)
+def test_the_condition_names_what_was_proven(question: dict[str, Any], lost: tuple[str, ...], says: str) -> None:
+    """Also where a proof names neither files nor a signer, as one that another version wrote may."""
+    world = World().apply(verified(question)).settle()
+    proof = world.objects[OWN]["status"]["verification"]
+    for field in lost:
+        del proof[field]
+    world.reconcile(OWN)
+    assert condition(world)[2] == says.replace("DIGEST", proof["digest"][:12])
+
+
 QUESTIONS = [None, SIGNED, PINNED]
 
 
