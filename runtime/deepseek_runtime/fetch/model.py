@@ -1,7 +1,6 @@
 """The fetch Job: plan, prove that the model can be used, make sure that it fits, fetch, seal."""
 
 import logging
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from deepseek_runtime.fetch.ledger import CHUNK, Ledger, Plan
 from deepseek_runtime.fetch.selection import Selection, check_names, select, trim
 from deepseek_runtime.fetch.source import RemoteFile, Source
 from deepseek_runtime.fetch.troubles import Patience, Retries, TransientError
-from deepseek_runtime.job.errors import ConfigurationError
+from deepseek_runtime.job import space
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.signing import verification
@@ -24,8 +23,6 @@ from deepseek_runtime.wire.result import Fetched, JobResult
 LOG = logging.getLogger(__name__)
 
 PATIENCE = Patience()
-SPARE = 64 << 20
-"""Bytes that are left free on the volume: journals, results, evaluations."""
 _NAMED = 12
 """So many of the files that are left out are named."""
 
@@ -125,13 +122,6 @@ def check_space(job: FetchJob | DatasetJob, source: Source, files: Sequence[Remo
 
 
 def demand_space(job: FetchJob | DatasetJob, source: Source, total: int, kept: int, directory: Path) -> None:
-    """ConfigurationError `StorageTooSmall` where `total` bytes, of which `kept` are there, do not fit."""
-    free, needed = shutil.disk_usage(directory).free, total - kept + SPARE
+    """As `space.demand`, by the field that this Job's volume is asked for by."""
     field = "storage.size" if isinstance(job, FetchJob) else "checkpoint.storage.size"
-    if needed > free:
-        raise ConfigurationError(
-            "StorageTooSmall",
-            f"{source.name} has {total:,} bytes, {kept:,} of them are on the volume; {needed:,} bytes are "
-            f"needed and {free:,} are available. Raise {field}"
-            + (f", which is {job.storage_size}." if job.storage_size else "."),
-        )
+    space.demand(directory, source.name, total, kept=kept, size=job.storage_size, field=field)

@@ -1,12 +1,12 @@
 """The import of a model that lies on somebody's volume: copied, hashed on the way, proven to be a model, sealed."""
 
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepseek_runtime.fetch import admission, support
-from deepseek_runtime.job.errors import ConfigurationError, DataError
+from deepseek_runtime.job import space
+from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.models.foreign import Folder
@@ -17,9 +17,6 @@ from deepseek_runtime.wire.job import ImportJob
 from deepseek_runtime.wire.result import JobResult
 
 LOG = logging.getLogger(__name__)
-
-SPARE = 64 << 20
-"""Bytes that are left free on the volume: results and evaluations."""
 
 
 def run(job: ImportJob, reporter: Reporter) -> JobResult:
@@ -46,7 +43,7 @@ def run(job: ImportJob, reporter: Reporter) -> JobResult:
     admission.check(directory, job.allow, sum(sizes.get(name, 0) for name in shards))
     if missing := [name for name in shards if name not in weights]:
         raise DataError("MissingFile", f"{job.source} has no {', '.join(missing[:3])}, which its index names.")
-    _check_space(job, directory, sum(sizes[name] for name in shards))
+    space.demand(directory, f"The weights of {job.source}", sum(sizes[name] for name in shards), size=job.storage_size)
     hashes |= _copy(folder, shards, directory, copier, sizes)
     written = manifest.record(directory, hashes)
     shapes.check(directory, safety.check(directory))
@@ -85,16 +82,6 @@ def _copy(
         with folder.open(name) as file:
             hashes[name] = copier.copy(file, directory / name, sum(sizes.values()))
     return hashes
-
-
-def _check_space(job: ImportJob, directory: Path, weights: int) -> None:
-    free = shutil.disk_usage(directory).free
-    if weights + SPARE > free:
-        raise ConfigurationError(
-            "StorageTooSmall",
-            f"The weights have {weights:,} bytes; {weights + SPARE:,} are needed and {free:,} are available. Raise "
-            f"storage.size{f', which is {job.storage_size}' if job.storage_size else ''}.",
-        )
 
 
 def _check_tokenizer(directory: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from deepseek_runtime.export.gguf import file, model
+from deepseek_runtime.job import space
 from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.weights import manifest
 
@@ -124,7 +125,7 @@ def test_it_is_sealed_with_a_manifest_and_the_same_again_after_a_kill(
 def test_a_full_volume_is_told_before_anything_is_written(
     v3: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model, "SPARE", 1 << 60)
+    monkeypatch.setattr(space, "SPARE", 1 << 60)
     with pytest.raises(ConfigurationError, match=r"Raise storage\.size") as caught:
         export(v3, tmp_path)
     assert caught.value.reason == "StorageTooSmall"

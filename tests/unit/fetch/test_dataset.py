@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deepseek_runtime.fetch import dataset, model
+from deepseek_runtime.fetch import dataset
+from deepseek_runtime.job import space
 from deepseek_runtime.job.errors import JobError
 from deepseek_runtime.weights import manifest, seal
 from deepseek_runtime.wire.job import DatasetJob
@@ -95,7 +96,7 @@ def test_a_repository_of_models_is_no_dataset(tmp_path: Path) -> None:
 
 
 def test_a_volume_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "SPARE", 1 << 60)
+    monkeypatch.setattr(space, "SPARE", 1 << 60)
     with pytest.raises(JobError, match=r"Raise checkpoint\.storage\.size, which is 1Gi") as caught:
         fetch(hub(), tmp_path, storage_size="1Gi")
     assert caught.value.reason == "StorageTooSmall"

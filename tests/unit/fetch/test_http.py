@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 from deepseek_runtime.fetch import model
+from deepseek_runtime.job import space
 from deepseek_runtime.job.errors import ConfigurationError, DataError, JobError
 from deepseek_runtime.weights import manifest
 from deepseek_runtime.wire.job import FetchJob, HttpFile, HttpSource
@@ -100,8 +101,8 @@ def test_what_a_server_refuses(tmp_path: Path, status: int, reason: str, kind: t
 
 def test_more_than_the_volume_holds_is_refused_before_it_is_fetched(tmp_path: Path) -> None:
     hub = Hub(REPO, repository(50_000, 50_000))
-    usage = namedtuple("usage", "total used free")(1 << 30, 0, model.SPARE + 90_000)
-    with mock.patch.object(model.shutil, "disk_usage", return_value=usage), pytest.raises(ConfigurationError) as caught:
+    usage = namedtuple("usage", "total used free")(1 << 30, 0, space.SPARE + 90_000)
+    with mock.patch.object(space.shutil, "disk_usage", return_value=usage), pytest.raises(ConfigurationError) as caught:
         fetch(hub, tmp_path)
     assert caught.value.reason == "StorageTooSmall"
     assert sum(end - begin for _, begin, end in hub.sent) <= len(WANTED)  # one byte each, to learn the size
@@ -141,7 +142,7 @@ def test_a_fetch_that_was_killed_after_unpacking_needs_no_more_room_than_it_had(
     files = repository(60_000, 30_000)
     packed = archive(files, "w")
     hub = Hub(REPO, {**files, "m.tar": packed})
-    room = len(packed) + sum(map(len, files.values())) + model.SPARE
+    room = len(packed) + sum(map(len, files.values())) + space.SPARE
 
     def usage(directory: Path) -> Any:
         used = sum(manifest.walk(directory).values())
@@ -150,7 +151,7 @@ def test_a_fetch_that_was_killed_after_unpacking_needs_no_more_room_than_it_had(
     def whole(url: str, _: Any) -> HttpSource:
         return HttpSource(archive=HttpFile(url=f"{url}m.tar", sha256=sha256(packed)))
 
-    with mock.patch.object(model.shutil, "disk_usage", side_effect=usage):
+    with mock.patch.object(space.shutil, "disk_usage", side_effect=usage):
         with (
             mock.patch.object(model.admission, "check", side_effect=KeyboardInterrupt),
             pytest.raises(KeyboardInterrupt),

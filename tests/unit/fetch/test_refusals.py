@@ -12,6 +12,7 @@ import pytest
 from deepseek_runtime.fetch import hub as hub_source
 from deepseek_runtime.fetch import model
 from deepseek_runtime.fetch.troubles import Patience
+from deepseek_runtime.job import space
 from deepseek_runtime.job.errors import ConfigurationError, JobError
 from deepseek_runtime.job.run import run
 from deepseek_runtime.wire.exit_codes import ExitCode
@@ -149,7 +150,7 @@ def test_only_pickles(tmp_path: Path) -> None:
 def test_more_than_the_volume_holds(tmp_path: Path) -> None:
     usage = namedtuple("usage", "total used free")(1 << 30, 0, 50_000_000)
     hub = Hub(REPO, repository(10_000))
-    with mock.patch.object(model.shutil, "disk_usage", return_value=usage):
+    with mock.patch.object(space.shutil, "disk_usage", return_value=usage):
         error = refused(hub, tmp_path, storage_size="1Gi")
     assert (error.reason, error.code) == ("StorageTooSmall", ExitCode.CONFIGURATION)
     assert re.search(

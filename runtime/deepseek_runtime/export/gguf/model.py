@@ -1,12 +1,11 @@
 """The export Job: a model as one GGUF file, sealed like every artifact."""
 
-import shutil
 from pathlib import Path
 
 import gguf
 
 from deepseek_runtime.export.gguf import file, hyperparameters, layout, rope, stored_types, vocabulary
-from deepseek_runtime.job.errors import ConfigurationError
+from deepseek_runtime.job import space
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.weights import facts, manifest, safety, seal, shapes
@@ -17,8 +16,6 @@ from deepseek_runtime.wire.job import ExportJob
 from deepseek_runtime.wire.result import Artifact, Export, JobResult
 
 FILE = "model.gguf"
-SPARE = 64 << 20
-"""Bytes that are left free on the volume: results and signatures."""
 
 
 def run(job: ExportJob, reporter: Reporter) -> JobResult:
@@ -43,7 +40,7 @@ def run(job: ExportJob, reporter: Reporter) -> JobResult:
         contents = [(each, stored_types.stored_type(job.type, each.name, each.shape)) for each in tensors]
         total, finished = sum(stored_types.size(each.shape, stored) for each, stored in contents), 0
         directory = seal.partial(place(job), job.identity)
-        _check_space(directory, total)
+        space.demand(directory, "The file", total)
 
         def done(count: int) -> None:
             nonlocal finished
@@ -78,12 +75,3 @@ def run(job: ExportJob, reporter: Reporter) -> JobResult:
         ),
     )
     return seal.seal(place(job), job.identity, result)
-
-
-def _check_space(directory: Path, size: int) -> None:
-    free = shutil.disk_usage(directory).free
-    if size + SPARE > free:
-        raise ConfigurationError(
-            "StorageTooSmall",
-            f"The file has {size:,} bytes; {size + SPARE:,} are needed and {free:,} are available. Raise storage.size.",
-        )
