@@ -86,7 +86,7 @@ def _serve(text: str) -> int:
     from deepseek_runtime.wire.serve import ServeConfig
 
     try:
-        config = ServeConfig.model_validate_json(text)
+        config = ServeConfig.model_validate_json(text, extra="forbid")
     except ValidationError as error:
         return _refuse(f"The engine's configuration is not valid: {error}")
     if config.version > VERSION:

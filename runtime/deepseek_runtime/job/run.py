@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from deepseek_runtime.job.errors import ConfigurationError, JobError, UnknownArchitectureError
 from deepseek_runtime.job.failures import Terminated, explain
@@ -19,9 +20,9 @@ from deepseek_runtime.job.place import exclusive, place, pod_index
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.job.status_server import StatusServer
 from deepseek_runtime.weights import manifest, seal
-from deepseek_runtime.wire.base import VERSION, WireModel
+from deepseek_runtime.wire.base import WireModel
 from deepseek_runtime.wire.exit_codes import ExitCode
-from deepseek_runtime.wire.job import JOB, Beside, CompareJob, ExportJob, Job, QuantizeJob, TrainJob
+from deepseek_runtime.wire.job import JOB, VERSION, Beside, CompareJob, ExportJob, Job, QuantizeJob, TrainJob
 from deepseek_runtime.wire.paths import IMAGE_ENVIRONMENT, STATUS_PORT, TERMINATION_LOG
 from deepseek_runtime.wire.result import JobResult, encode
 
@@ -68,7 +69,7 @@ def main(text: str, *, port: int = STATUS_PORT, termination_log: Path = Path(TER
 
 
 def parse(text: str) -> Job:
-    """The Job in a JSON document; ConfigurationError `NewerVersion` or `InvalidConfig`."""
+    """The Job in a JSON document; ConfigurationError `NewerVersion` or `InvalidConfig`, which names unknown fields."""
     try:
         version = _Versioned.model_validate_json(text).version
         if version > VERSION:
@@ -77,10 +78,21 @@ def parse(text: str) -> Job:
                 f"The Job is written in version {version}, this runtime reads up to {VERSION}. "
                 "Use a runtime image as new as the operator.",
             )
-        return JOB.validate_json(text)
+        return JOB.validate_json(text, extra="forbid")
     except ValidationError as error:
+        if unknown := [_field(item) for item in error.errors() if item["type"] == "extra_forbidden"]:
+            raise ConfigurationError(
+                "InvalidConfig",
+                f"The Job's document has {', '.join(unknown[:5])}, which this runtime does not know and so cannot "
+                "honour. Correct the name, or use a runtime image as new as the operator.",
+            ) from error
         what = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in error.errors()[:5])
         raise ConfigurationError("InvalidConfig", f"The Job's document is not valid: {what}.") from error
+
+
+def _field(error: ErrorDetails) -> str:
+    """Where it stands in the document; the first step is the kind."""
+    return ".".join(map(str, error["loc"][1:]))
 
 
 def run(job: Job, *, port: int = STATUS_PORT) -> tuple[JobResult, ExitCode]:
@@ -132,7 +144,7 @@ def _writing(job: Job, directory: Path) -> AbstractContextManager[None]:
 
 
 class _Versioned(WireModel):
-    version: int = VERSION
+    version: int = 1
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

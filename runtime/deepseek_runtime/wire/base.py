@@ -12,7 +12,10 @@ VERSION = 1
 
 
 class WireModel(BaseModel):
-    """Immutable, camelCase on the wire; unknown fields are ignored, so that an older reader survives a newer writer."""
+    """Immutable, camelCase on the wire; unknown fields are ignored, so that an older reader survives a newer writer.
+
+    Who does what a document asks for refuses them instead: see `job`.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="ignore", frozen=True

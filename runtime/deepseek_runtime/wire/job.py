@@ -1,10 +1,15 @@
-"""What the operator tells a Job: one JSON document in the environment, without any secret."""
+"""What the operator tells a Job: one JSON document in the environment, without any secret.
 
-from typing import Annotated, Any, Literal
+A runtime refuses a field that it does not know: work that leaves out what was asked would be sealed as if it had done
+it. So that an operator still drives the runtime before it, a document leaves out what is at its default.
+"""
+
+import json
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
-from deepseek_runtime.wire.base import VERSION, WireModel
+from deepseek_runtime.wire.base import WireModel
 from deepseek_runtime.wire.paths import ARTIFACT, BASE, DATA, INPUT, OUTPUT
 from deepseek_runtime.wire.verification import Allowed, Verification
 
@@ -26,16 +31,28 @@ ALGORITHMS: dict[str, int] = {
     "sign": 1,
 }
 """Raised by hand when the same recipe would give other bytes: part of the identity of work, unlike the image."""
+VERSION = 2
+"""The newest version of a Job's document that this code reads. Runtimes of version 1 ignore fields they do not know."""
 
 
 class _Job(WireModel):
-    version: int = VERSION
+    UNHEARD: ClassVar[frozenset[str]] = frozenset()
+    """Fields that a runtime of version 1 would ignore: a document that says one of them is of version 2."""
+    version: int = 1
     identity: str  # SHA-256 of inputs, recipe and algorithm; names the sealed result
     owner: str  # "<Kind>/<namespace>/<name>", for people who read logs
     credential: str | None = (
         None  # public key that requests to port 9400 are checked with; None: open (without a cluster)
     )
     output: str = OUTPUT
+
+    def to_json(self) -> str:
+        """Compact JSON in camelCase: what is not at its default, with the version that a reader of it needs."""
+        fields = type(self).model_fields
+        unheard = any(getattr(self, name) != fields[name].default for name in self.UNHEARD)
+        head = {"version": VERSION if unheard else self.version, "kind": fields["kind"].default}
+        said = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return json.dumps(head | said, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 class Tokenizer(WireModel):
@@ -93,6 +110,7 @@ class FetchJob(_Job):
     Credentials are in files that only this pod has.
     """
 
+    UNHEARD = frozenset({"verification"})
     kind: Literal["fetch"] = "fetch"
     endpoint: str | None = None  # of a hub, as are the next two
     repo: str | None = None
@@ -126,6 +144,7 @@ class DatasetJob(_Job):
 class ImportJob(_Job):
     """Copy a model from somebody's volume, which is mounted whole and read-only, once it has proven to be one."""
 
+    UNHEARD = frozenset({"verification"})
     kind: Literal["import"] = "import"
     source: str = "the volume"  # "existingClaim/<claim>/<path>", for people
     input: str = INPUT  # not there when only what is sealed already is looked for
@@ -155,6 +174,7 @@ class Calibration(WireModel):
 class QuantizeJob(_Job):
     """Write a copy in another stored form; the API's QuantizationSpec says what each scheme does."""
 
+    UNHEARD = frozenset({"method", "scope", "calibration", "pods"})
     kind: Literal["quantize"] = "quantize"
     input: str = INPUT
     input_digest: str

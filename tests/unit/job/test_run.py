@@ -24,6 +24,7 @@ HYPERPARAMETERS = {
     **dict.fromkeys(("warmupSteps", "batchSize", "sequenceLength", "seed"), 1),
     "precision": "float32",
 }
+_QUANTIZE = {"kind": "quantize", "identity": "x", "owner": "y", "inputDigest": "z", "scheme": "int8"}
 
 
 class OutOfMemoryError(RuntimeError):
@@ -168,10 +169,16 @@ def test_two_processes_never_write_in_one_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "reason", "says"),
     [
-        ({"version": 2, "kind": "novel"}, "NewerVersion", "version 2, this runtime reads up to 1"),
+        ({"version": 3, "kind": "novel"}, "NewerVersion", "version 3, this runtime reads up to 2"),
         ({"kind": "novel"}, "InvalidConfig", "kind"),
         ({"kind": "build", "identity": "x", "owner": "y"}, "InvalidConfig", "architecture"),
         ([], "InvalidConfig", "not valid"),
+        ({**_QUANTIZE, "smoothing": 0.5}, "InvalidConfig", "has smoothing, which this runtime does not know"),
+        (
+            {**_QUANTIZE, "calibration": {"text": ["t"], "shuffle": True}},
+            "InvalidConfig",
+            "has calibration.shuffle, which this runtime does not know and so cannot honour",
+        ),
     ],
 )
 def test_a_document_that_cannot_be_run_is_64_and_says_why(
