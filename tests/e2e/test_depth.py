@@ -21,6 +21,7 @@ FORMS = {
     "int4": {"scheme": "int4", "groupSize": 32},
     "blocks": {"scheme": "fp8Block"},
 }
+EDGE = {"name": "edge", "export": {"gguf": {"type": "q8_0"}}}
 TASK = """
 task: animals
 dataset_path: json
@@ -54,7 +55,7 @@ def deep(keys: official.KeyPair) -> Iterator[Object]:
     secret = base64.b64encode(keys.private.read_bytes()).decode()
     model = journey.scratch(NAMESPACE, "deep")
     model["spec"] |= {
-        "variants": [{"name": name, "quantization": form} for name, form in FORMS.items()],
+        "variants": [*({"name": name, "quantization": form} for name, form in FORMS.items()), EDGE],
         "signing": {"keySecretRef": {"name": "signing"}},
         "evaluation": {
             "text": journey.data("heldout.txt"),
@@ -86,7 +87,11 @@ def deep(keys: official.KeyPair) -> Iterator[Object]:
 def test_every_number_about_it_is_in_the_status(deep: Object) -> None:
     status = deep["status"]
     artifacts = {artifact["name"]: artifact for artifact in status["artifacts"]}
-    assert list(artifacts) == ["base", *FORMS]
+    assert list(artifacts) == ["base", *FORMS, "edge"]
+    edge = artifacts.pop("edge")
+    assert (edge["export"]["format"], edge["export"]["type"]) == ("gguf", "q8_0")
+    assert edge["bytes"] > edge["weightBytes"] == edge["export"]["weightBytesAfter"]
+    assert not edge.keys() & {"scores", "tasks", "benchmark", "quantization"}
     assert {name: part["dtype"] for name, part in artifacts.items()} == {
         "base": "float32", "dynamic": "int8", "int4": "int4", "blocks": "fp8",
     }  # fmt: skip
@@ -111,12 +116,18 @@ def test_every_number_about_it_is_in_the_status(deep: Object) -> None:
     assert _cost()["summary"] in kubectl("describe", "dsm", "deep", "-n", NAMESPACE)
 
 
-def test_the_official_tool_verifies_what_was_signed(deep: Object, keys: official.KeyPair, tmp_path: Path) -> None:
-    int8 = next(artifact for artifact in deep["status"]["artifacts"] if artifact["name"] == "dynamic")
-    volume = _volume(int8["claim"], tmp_path)
-    signature = volume / int8["signature"]["path"]
+@pytest.mark.parametrize(("name", "file"), [("dynamic", "config.json"), ("edge", "model.gguf")])
+def test_the_official_tool_verifies_what_was_signed(
+    deep: Object, keys: official.KeyPair, tmp_path: Path, name: str, file: str
+) -> None:
+    made = next(artifact for artifact in deep["status"]["artifacts"] if artifact["name"] == name)
+    volume = _volume(made["claim"], tmp_path)
+    signature = volume / made["signature"]["path"]
     assert official.verify(volume / "artifact", keys, signature) is None
-    (volume / "artifact" / "config.json").write_text("{}")
+    signed = json.loads(base64.b64decode(json.loads(signature.read_text())["dsseEnvelope"]["payload"]))
+    recipe = signed["predicate"]["provenance"]["predicate"]["buildDefinition"]["externalParameters"]["recipe"]
+    assert recipe == ({"format": "gguf", "type": "q8_0"} if name == "edge" else FORMS[name])
+    (volume / "artifact" / file).write_text("{}")
     assert official.verify(volume / "artifact", keys, signature) is not None
 
 

@@ -11,6 +11,7 @@ from tests.faults.connection import Log
 from tests.faults.process import Process, WatchFaults, settle
 from tests.faults.scenario import (
     CONTROLLERS,
+    EDGE,
     GATED,
     INT8,
     MODEL_REF,
@@ -77,13 +78,14 @@ _ON_BASE = resource(SERVICE_REF, {"model": {"name": MODEL_REF.name}})
 _TO_INT8 = patched(SERVICE_REF, {"model": {"variant": "int8"}})
 _WIDE_GATE = {**GATED, "gate": {"maxPerplexityIncrease": 9.0}}
 _FILES = [{"path": "config.json", "sha256": "ab" * 32}, {"path": "model.safetensors", "sha256": "cd" * 32}]
+_NEAR = {**INT8, "gate": {"maxKlDivergence": 0.01}}
 _PROVEN = resource(
     FETCHED,
     {
         "source": {"huggingFace": {"repo": "tiny/model", "revision": "v1"}},
         "verification": {"files": _FILES},
         "signing": {"keySecretRef": {"name": "release"}},
-        "variants": [{**INT8, "gate": {"maxKlDivergence": 0.01}}],
+        "variants": [_NEAR],
         "evaluation": {"text": TEXT, "compare": True, "benchmark": {}},
     },
 )
@@ -166,7 +168,7 @@ JOURNEYS = (
         "proof",
         (_PROVEN,),
         {FETCHED: "Ready"},
-        (patched(FETCHED, {"verification": {"files": _FILES[:1]}}),),
+        (patched(FETCHED, {"verification": {"files": _FILES[:1]}, "variants": [_NEAR, EDGE]}),),
     ),
     Journey(
         "succession",

@@ -24,6 +24,7 @@ CONTROLLERS: Mapping[str, Controller] = controllers()
 
 TEXT = [{"configMap": {"name": "text"}}]
 INT8 = {"name": "int8", "quantization": {"scheme": "int8"}}
+EDGE = {"name": "edge", "export": {"gguf": {"type": "q8_0"}}}
 GATED = {**INT8, "gate": {"maxPerplexityIncrease": 0.02}}
 _SHARED = {"accessModes": ["ReadWriteMany"]}
 _SPECS: dict[str, type[ApiModel]] = {MODEL: DeepSeekModelSpec, TRAINING: TrainingRunSpec, SERVICE: InferenceServiceSpec}

@@ -13,7 +13,6 @@ from deepseek_runtime.wire.paths import INPUT, JOB_ENVIRONMENT, OUTPUT
 from deepseek_runtime.wire.result import (
     Architecture,
     Artifact,
-    Benchmark,
     Comparison,
     Fetched,
     JobResult,
@@ -27,6 +26,7 @@ from deepseek_runtime.wire.verification import Signed, Verified
 from tests.faults.merge import copied
 from tests.faults.virtual_time import now
 from tests.faults.world import World
+from tests.unit.controllers.results import BENCHMARK, EXPORTED
 
 PERPLEXITY = 12.5
 BINDING, SCHEDULING, RUNNING, WORKING = 0.1, 0.3, 0.7, 3.0
@@ -222,13 +222,14 @@ def result(job: Job, perplexity: float = PERPLEXITY) -> JobResult:
         )
         if job.kind == "quantize"
         else None,
+        export=EXPORTED if job.kind == "export" else None,
         scores=Scores(perplexity=perplexity, bits_per_byte=1.5, tokens=100, bytes=300, seconds=1.0)
         if job.kind == "evaluate"
         else None,
         comparison=Comparison(kl_divergence=0.001, top1_agreement=0.99, tokens=100, seconds=1.0)
         if job.kind == "compare"
         else None,
-        benchmark=_BENCHMARK if job.kind == "benchmark" else None,
+        benchmark=BENCHMARK if job.kind == "benchmark" else None,
         verification=_verified(job, content),
         signature=Signed(signer="6" * 64, files=5) if job.kind == "sign" else None,
         fetched=Fetched(commit="c" * 40, files=5, bytes=12_000_000) if job.kind == "fetch" else None,
@@ -249,22 +250,6 @@ def _verified(job: Job, content: str) -> Verified | None:
     proven = job.input_digest if isinstance(job, VerifyJob) else content
     signer, name = ("5" * 64, "tiny") if asked.signature is not None else (None, None)
     return Verified(asked=asked.identity, digest=proven, files=len(asked.files), signer=signer, signed_name=name)
-
-
-_BENCHMARK = Benchmark(
-    output_tokens_per_second=40.0,
-    slowest=39.0,
-    fastest=41.0,
-    time_to_first_token_ms=120.5,
-    memory_bytes=500_000_000,
-    prompt_tokens=128,
-    output_tokens=64,
-    concurrency=1,
-    processor="A CPU",
-    threads=2,
-    dtype="float32",
-    torch="2.13.0",
-)
 
 
 def _stamp() -> str:

@@ -21,7 +21,8 @@ def provenance(work: Mapping[str, Any], made: JobResult, manifest: Manifest) -> 
     """
     inputs = dict(work["inputs"])
     base = [{"name": "base", "digest": {"sha256": inputs["digest"]}}] if "digest" in inputs else []
-    facts = made.quantization.model_dump(by_alias=True, exclude_none=True) if made.quantization is not None else {}
+    found = made.quantization or made.export
+    facts = found.model_dump(by_alias=True, exclude_none=True) if found is not None else {}
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,

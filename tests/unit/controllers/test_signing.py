@@ -54,6 +54,21 @@ def test_the_job_names_the_work_that_was_sealed() -> None:
         assert digest(found.work) == identities[found.name.rpartition("/")[2]]
 
 
+def test_an_export_is_signed_with_its_format() -> None:
+    world = World().apply(signed(imported().export("edge", "q4_0"))).settle()
+    assert world.computed == ["import base", "export edge", "sign edge"]
+    base, edge = world.status(MODEL, "own")["artifacts"]
+    assert world.condition(MODEL, "own", "Signed") == ("True", "Complete", "edge: signed.")
+    (job,) = world.jobs("sign")
+    found = config(job)
+    assert (found.input_digest, digest(found.work)) == (edge["digest"], edge["identity"])
+    assert found.work["kind"] == "export"
+    assert found.work["inputs"] == {"digest": base["digest"]}
+    assert found.work["recipe"] == {"format": "gguf", "type": "q4_0"}
+    world.apply(signed(imported().export("edge", "q8_0"))).settle()
+    assert world.computed[3:] == ["export edge", "sign edge"]
+
+
 def test_the_key_is_a_file_of_the_job_that_signs_alone() -> None:
     world = World().apply(signed(fetched().variant("int8").evaluated(), key="k")).settle()
     for job in world.of_kind("Job"):

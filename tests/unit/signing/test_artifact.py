@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deepseek_runtime.export.gguf import model as gguf
 from deepseek_runtime.job import run
 from deepseek_runtime.models import scratch
 from deepseek_runtime.quantize import model as quantize
 from deepseek_runtime.signing import bundle, keys
 from deepseek_runtime.wire.base import digest
 from deepseek_runtime.wire.exit_codes import ExitCode
-from deepseek_runtime.wire.job import SignJob
+from deepseek_runtime.wire.job import ExportJob, SignJob
 from deepseek_runtime.wire.result import JobResult
 
 from tests.unit.signing.official import KeyPair, key_pair, verify
@@ -84,6 +85,33 @@ def test_one_signature_proves_files_and_provenance(variant: tuple[Path, dict[str
     alone = bundle.unwrap((signature.parent / "provenance.sigstore.json").read_bytes(), keys.public_key(pair.pem))
     assert (alone["predicateType"], alone["predicate"]) == ("https://slsa.dev/provenance/v1", provenance)
     assert sign(volume, work, pair.private)[0].cached
+
+
+def test_the_provenance_of_an_export_names_its_format(tmp_path: Path, pair: KeyPair) -> None:
+    base = scratch.run(build_job(tmp_path, "Llama"), Reports()).artifact
+    assert base is not None
+    recipe = {"format": "gguf", "type": "q8_0"}
+    work = {"kind": "export", "inputs": {"digest": base.digest}, "recipe": recipe, "algorithm": 1}
+    export = ExportJob(
+        identity=digest(work), owner="DeepSeekModel/team/own", input=str(tmp_path / "volume" / "artifact"),
+        output=str(tmp_path / "edge"), input_digest=base.digest, type="q8_0",
+    )  # fmt: skip
+    made = gguf.run(export, Reports()).export
+    assert made is not None
+    result, code = sign(tmp_path / "edge", work, pair.private)
+    assert code == ExitCode.DONE, result
+    signature = tmp_path / "edge" / "evaluations" / ("8" * 64) / "model.sig"
+    assert verify(tmp_path / "edge" / "artifact", pair, signature) is None
+    provenance = payload(signature)["predicate"]["provenance"]["predicate"]
+    asked = provenance["buildDefinition"]["externalParameters"]
+    assert (asked["kind"], asked["recipe"]) == ("export", recipe)
+    _, figures = provenance["runDetails"]["byproducts"]
+    assert figures["annotations"] == made.model_dump(by_alias=True)
+    file = tmp_path / "edge" / "artifact" / made.file
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    said = verify(tmp_path / "edge" / "artifact", pair, signature)
+    assert said is not None
+    assert made.file in said
 
 
 def test_a_changed_file_or_provenance_is_found_by_the_official_tool(
