@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from local import places, programs, toolchain
@@ -47,22 +47,26 @@ def linker_flags(go_mod: str) -> str:
     return " ".join(flags)
 
 
-def built() -> Path:
-    """The directory with the programs, which are built first where they are not there."""
-    go = toolchain.find()
-    files = [places.SOURCES / "go.mod", places.SOURCES / "go.sum", *places.SOURCES.rglob("*.go")]
-    name = key(((str(file.relative_to(places.SOURCES)), file.read_bytes()) for file in files), go.version)
-    shelf = places.cache() / "kube"
+def kept(shelf: Path, name: str, build: Callable[[Path], None]) -> Path:
+    """The directory of this key on a shelf, which is built first where it is not there; those of other keys go."""
     home = shelf / name
     if home.exists():
         return home
     with locked(shelf / "lock", "another build"):
         if not home.exists():
-            _build(go, home)
+            build(home)
             for old in shelf.iterdir():
                 if re.fullmatch("[0-9a-f]{16}", old.name) and old != home:
                     shutil.rmtree(old)
     return home
+
+
+def built() -> Path:
+    """The directory with the programs, which are built first where they are not there."""
+    go = toolchain.find()
+    files = [places.SOURCES / "go.mod", places.SOURCES / "go.sum", *places.SOURCES.rglob("*.go")]
+    name = key(((str(file.relative_to(places.SOURCES)), file.read_bytes()) for file in files), go.version)
+    return kept(places.cache() / "kube", name, lambda home: _build(go, home))
 
 
 def settings(go: toolchain.Go, workshop: Path) -> dict[str, str]:

@@ -6,8 +6,7 @@ import tempfile
 from pathlib import Path
 
 from local import places, programs, toolchain
-from local.build import compiled, key, settings
-from local.locks import locked
+from local.build import compiled, kept, key, settings
 from local.progress import alive, say
 
 SOURCES = places.REPOSITORY / "tests" / "servers"
@@ -23,17 +22,8 @@ def built() -> Path:
     """The directory with the programs, which are built first where they are not there."""
     go = toolchain.find(SOURCES)
     files = [SOURCES / "go.mod", SOURCES / "go.sum"]
-    shelf = places.cache() / "servers"
-    home = shelf / key(((file.name, file.read_bytes()) for file in files), go.version)
-    if home.exists():
-        return home
-    with locked(shelf / "lock", "another build"):
-        if not home.exists():
-            _build(go, home)
-            for old in shelf.iterdir():
-                if re.fullmatch("[0-9a-f]{16}", old.name) and old != home:
-                    shutil.rmtree(old)
-    return home
+    name = key(((file.name, file.read_bytes()) for file in files), go.version)
+    return kept(places.cache() / "servers", name, lambda home: _build(go, home))
 
 
 def _build(go: toolchain.Go, home: Path) -> None:

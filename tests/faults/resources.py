@@ -12,6 +12,8 @@ from deepseek_operator.controllers.decision import Object
 from deepseek_operator.desired.quantity import amount
 from pydantic import ValidationError
 
+from tests.unit.controllers.builders import TINY
+
 SPECS: dict[str, type[ApiModel]] = {MODEL: DeepSeekModelSpec, TRAINING: TrainingRunSpec, SERVICE: InferenceServiceSpec}
 
 _TOLERATION = {"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 60}
@@ -25,24 +27,6 @@ PODS = {
 }
 DATA = [{"claim": {"claimName": "text", "path": "train.txt"}}, {"configMap": {"name": "text", "key": "a.txt"}}]
 STORAGE = {"size": "10Gi", "storageClassName": "fast", "accessModes": ["ReadWriteMany"]}
-TINY = {
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 128,
-    "moe_intermediate_size": 64,
-    "n_routed_experts": 4,
-    "num_experts_per_tok": 2,
-    "n_group": 1,
-    "topk_group": 1,
-    "first_k_dense_replace": 1,
-    "q_lora_rank": 32,
-    "kv_lora_rank": 32,
-    "qk_nope_head_dim": 16,
-    "qk_rope_head_dim": 16,
-    "v_head_dim": 16,
-    "max_position_embeddings": 256,
-}
 SCRATCH = {
     "architecture": "DeepSeekV3",
     "config": TINY,

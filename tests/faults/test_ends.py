@@ -180,16 +180,18 @@ def test_a_bug_in_one_decision_stops_no_other(reference: Reference) -> None:
     virtual_time.run(run())
 
 
+def _full(ref: Ref) -> None:
+    """A quota that lets no volume through."""
+    if ref.kind == "PersistentVolumeClaim":
+        raise errors.ForbiddenError(403, "Forbidden", "exceeded quota: storage")
+
+
 def test_a_quota_is_told_and_passes() -> None:
     async def run() -> None:
         log, world = Log(), World()
         Simulators(world)
 
-        def quota(ref: Ref) -> None:
-            if ref.kind == "PersistentVolumeClaim":
-                raise errors.ForbiddenError(403, "Forbidden", "exceeded quota: storage")
-
-        world.admission = quota
+        world.admission = _full
         for obj in quickstart():
             world.create(obj)
         process = Process(world, log, CONTROLLERS)
@@ -216,11 +218,7 @@ def test_the_annotation_has_a_resource_looked_at_now() -> None:
         log, world = Log(), World()
         Simulators(world)
 
-        def quota(ref: Ref) -> None:
-            if ref.kind == "PersistentVolumeClaim":
-                raise errors.ForbiddenError(403, "Forbidden", "exceeded quota: storage")
-
-        world.admission = quota
+        world.admission = _full
         world.create(quickstart()[0])
         process = Process(world, log, CONTROLLERS)
         await process.start()

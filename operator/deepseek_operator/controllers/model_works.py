@@ -8,6 +8,7 @@ from deepseek_runtime.wire import paths
 from deepseek_runtime.wire.architecture import complete
 from deepseek_runtime.wire.job import (
     BenchmarkJob,
+    Beside,
     BuildJob,
     Calibration,
     CompareJob,
@@ -203,12 +204,7 @@ class ModelWorks:
             context_length=evaluation.context_length,
             max_tokens=evaluation.max_tokens,
         )
-        mounts = (
-            Mount(INPUT, claim=artifact.claim, sub_path=ARTIFACT),
-            Mount(OUTPUT, claim=artifact.claim, sub_path=EVALUATIONS, read_only=False),
-            *data_mounts(evaluation.text),
-        )
-        return self._work(artifact.name, config, mounts, reads=artifact.claim)
+        return self._beside(artifact, config, *data_mounts(evaluation.text))
 
     def compare(self, evaluation: EvaluationSpec, artifact: ArtifactStatus, base: ArtifactStatus) -> Work:
         """Measure how far a sealed variant is from the base; the result lies beside the variant."""
@@ -222,13 +218,8 @@ class ModelWorks:
             context_length=evaluation.context_length,
             max_tokens=evaluation.max_tokens,
         )
-        mounts = (
-            Mount(INPUT, claim=artifact.claim, sub_path=ARTIFACT),
-            Mount(paths.BASE, claim=base.claim, sub_path=ARTIFACT),
-            Mount(OUTPUT, claim=artifact.claim, sub_path=EVALUATIONS, read_only=False),
-            *data_mounts(evaluation.text),
-        )
-        return self._work(artifact.name, config, mounts, reads=artifact.claim, beside=base.claim)
+        against = Mount(paths.BASE, claim=base.claim, sub_path=ARTIFACT)
+        return self._beside(artifact, config, against, *data_mounts(evaluation.text), other=base.claim)
 
     def long_context(self, evaluation: EvaluationSpec, asked: LongContextSpec, artifact: ArtifactStatus) -> Work:
         """Measure what a sealed base or variant makes of a long context."""
@@ -242,12 +233,7 @@ class ModelWorks:
             context_length=evaluation.context_length,
             windows=asked.windows,
         )
-        mounts = (
-            Mount(INPUT, claim=artifact.claim, sub_path=ARTIFACT),
-            Mount(OUTPUT, claim=artifact.claim, sub_path=EVALUATIONS, read_only=False),
-            *data_mounts(evaluation.text),
-        )
-        return self._work(artifact.name, config, mounts, reads=artifact.claim)
+        return self._beside(artifact, config, *data_mounts(evaluation.text))
 
     def task(self, task: TaskSpec, artifact: ArtifactStatus) -> Work:
         """Measure a sealed base or variant by a task file."""
@@ -261,12 +247,7 @@ class ModelWorks:
             limit=task.limit,
             few_shot=task.few_shot,
         )
-        mounts = (
-            Mount(INPUT, claim=artifact.claim, sub_path=ARTIFACT),
-            Mount(OUTPUT, claim=artifact.claim, sub_path=EVALUATIONS, read_only=False),
-            *data_mounts([task.source]),
-        )
-        return self._work(artifact.name, config, mounts, reads=artifact.claim)
+        return self._beside(artifact, config, *data_mounts([task.source]))
 
     def benchmark(self, benchmark: BenchmarkSpec, artifact: ArtifactStatus) -> Work:
         """Measure the builtin engine with a sealed base or variant."""
@@ -279,11 +260,16 @@ class ModelWorks:
             output_tokens=benchmark.output_tokens,
             concurrency=benchmark.concurrency,
         )
+        return self._beside(artifact, config)
+
+    def _beside(self, artifact: ArtifactStatus, config: Beside, *more: Mount, other: str | None = None) -> Work:
+        """A Job that reads a sealed artifact and leaves its result beside it; `other` is a claim that it reads, too."""
         mounts = (
             Mount(INPUT, claim=artifact.claim, sub_path=ARTIFACT),
             Mount(OUTPUT, claim=artifact.claim, sub_path=EVALUATIONS, read_only=False),
+            *more,
         )
-        return self._work(artifact.name, config, mounts, reads=artifact.claim)
+        return self._work(artifact.name, config, mounts, reads=artifact.claim, beside=other)
 
     def _copy(self, config: Job, written: Mount, origin: Origin) -> Work:
         """Without its source the Job finds what is sealed, or says that nothing is."""

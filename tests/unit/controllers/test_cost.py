@@ -128,16 +128,19 @@ def test_what_is_still_seen_is_never_counted_twice_for_want_of_room() -> None:
     assert cost(*pods[5:], previous=full).totals[0].micros == (MAX_JOBS + 5) * 100_000
 
 
+FOUND = JobResult(
+    kind="quantize",
+    identity="0123456789abcdef",
+    outcome="succeeded",
+    cached=True,
+    started_at="2025-01-01T00:00:00Z",
+    finished_at="2025-01-01T10:00:00Z",
+)
+"""What a pod says that found what an earlier one had sealed."""
+
+
 def test_a_lost_status_is_put_right_by_what_is_sealed() -> None:
-    result = JobResult(
-        kind="quantize",
-        identity="0123456789abcdef",
-        outcome="succeeded",
-        cached=True,
-        started_at="2025-01-01T00:00:00Z",
-        finished_at="2025-01-01T10:00:00Z",
-    )
-    found = pod("q-1", message=encode(result))
+    found = pod("q-1", message=encode(FOUND))
     alone = cost(found)
     assert [(entry.pods, entry.cpu_microhours) for entry in alone.jobs] == [
         (["sealed"], 20_000_000),
@@ -149,15 +152,7 @@ def test_a_lost_status_is_put_right_by_what_is_sealed() -> None:
 
 def test_what_is_sealed_counts_once_whoever_finds_it() -> None:
     """A status is lost: of the pods that are there one worked, or several found what an earlier one had sealed."""
-    result = JobResult(
-        kind="quantize",
-        identity="0123456789abcdef",
-        outcome="succeeded",
-        cached=True,
-        started_at="2025-01-01T00:00:00Z",
-        finished_at="2025-01-01T10:00:00Z",
-    )
-    finders = [pod("q-1", message=encode(result)), pod("q-2", begin=9, message=encode(result))]
+    finders = [pod("q-1", message=encode(FOUND)), pod("q-2", begin=9, message=encode(FOUND))]
     for pods in (finders, finders[::-1]):
         assert [entry.pods for entry in cost(*pods).jobs].count(["sealed"]) == 1
         assert [entry.job for entry in cost(*pods, pod("q-0")).jobs] == ["q-0", "q-1", "q-2"]

@@ -3,7 +3,7 @@
 import math
 import string
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -63,7 +63,10 @@ def answers(
 ) -> dict[str, list[float]]:
     """Each metric's value of each question, 0 or 1."""
     if task.output_type == "generate_until":
-        return _generated(model, tokenizer, task, asked, end_tokens, reporter)
+        most, until = task.generation_kwargs.max_gen_toks, task.until
+        return _generated(
+            lambda context: scoring.generate(model, tokenizer, context, most, until, end_tokens), task, asked, reporter
+        )
     pairs = [
         (question.context, f"{task.target_delimiter}{choice}" if question.choices else choice)
         for question in asked
@@ -96,17 +99,11 @@ def answers(
 
 
 def _generated(
-    model: PreTrainedModel,
-    tokenizer: Tokenizer,
-    task: Definition,
-    asked: Sequence[Question],
-    end_tokens: frozenset[int],
-    reporter: Reporter,
+    generate: Callable[[str], str], task: Definition, asked: Sequence[Question], reporter: Reporter
 ) -> dict[str, list[float]]:
     values: dict[str, list[float]] = {metric.metric: [] for metric in task.metric_list}
-    most = task.generation_kwargs.max_gen_toks
     for number, question in enumerate(asked, start=1):
-        text = scoring.generate(model, tokenizer, question.context, most, task.until, end_tokens)
+        text = generate(question.context)
         for metric in task.metric_list:
             values[metric.metric].append(float(_plain(text, metric) == _plain(question.answer, metric)))
         reporter.update("answering", unit="documents", done=number, total=len(asked))
