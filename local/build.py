@@ -114,13 +114,12 @@ def compiled(go: toolchain.Go, sources: Path, arguments: list[str], environment:
     said: list[str] = []
     command = ["nice", str(go.command), "build", "-v", "-trimpath", *arguments]
     with alive(f"compiling {arguments[-1]}", lambda: f"{len(said)} of at most {packages} packages"):
-        process = subprocess.Popen(
-            command, cwd=sources, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True
-        )
-        assert process.stderr is not None  # noqa: S101 - a pipe was asked for
-        for line in process.stderr:
-            said.append(line)  # noqa: PERF402 - the list is read while it grows
-        if process.wait():
+        environment = {**os.environ, **environment}
+        with subprocess.Popen(command, cwd=sources, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None  # noqa: S101 - a pipe was asked for
+            for line in process.stderr:
+                said.append(line)  # noqa: PERF402 - the list is read while it grows
+        if process.returncode:
             raise LocalClusterError(
                 f"`go build` in {sources} ended with status {process.returncode}:\n{''.join(said[-20:])}"
             )

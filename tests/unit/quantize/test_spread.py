@@ -105,9 +105,8 @@ def pods(request: pytest.FixtureRequest, base: Path, tmp_path: Path) -> Iterator
     running = Pods(_job(base, tmp_path, request.param))
     yield running
     for process in running.processes:
-        if process.poll() is None:
+        with process:
             process.kill()
-            process.communicate()
 
 
 @pytest.mark.parametrize(("pods", "killed"), [(2, 1), (3, 0)], indirect=["pods"])
