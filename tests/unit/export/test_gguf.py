@@ -1,6 +1,8 @@
 """What a GGUF file holds is what the model's weights are, as the format's own reader and dequantizer read it."""
 
+import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from deepseek_runtime.export.gguf import file, model
+from deepseek_runtime.export.gguf.journal import PREFIX
 from deepseek_runtime.job import space
 from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.weights import manifest
+from deepseek_runtime.weights.stored import StoredWeights
 
 from tests.unit.export.exported import WIDE, base, change, export, job, read, state
 from tests.unit.tiny import CONFIGS, Reports
@@ -92,9 +96,7 @@ def test_rounding_stays_within_its_step_of_each_block(
     assert result.artifact.dtype == kind
 
 
-def test_it_is_sealed_with_a_manifest_and_the_same_again_after_a_kill(
-    v3: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_sealed_with_a_manifest(v3: Path, tmp_path: Path) -> None:
     whole = export(v3, tmp_path / "whole", "q8_0")
     assert whole.artifact is not None
     listed = manifest.verify(tmp_path / "whole" / "artifact", whole.artifact.digest)
@@ -102,24 +104,119 @@ def test_it_is_sealed_with_a_manifest_and_the_same_again_after_a_kill(
     assert whole.export is not None
     assert listed.files[0].sha256 == whole.export.sha256
 
-    class KilledError(BaseException):
-        pass
+
+STACK = 4 * 32 * 64 // 256
+"""Bands of a layer's experts, which are one tensor."""
+
+
+class KilledError(BaseException):
+    """Ends a process as SIGKILL does, as far as files go."""
+
+
+def kill(source: Path, output: Path, updates: int) -> None:
+    """An export of it that dies after so many reports."""
 
     class Kill(Reports):
         def update(self, phase: str, *, unit: str, done: int, total: int, **figures: float | None) -> None:
             super().update(phase, unit=unit, done=done, total=total)
-            if len(self.seen) > 20:
+            if len(self.seen) > updates:
                 raise KilledError
 
-    monkeypatch.setattr(file, "BAND", 256)
     with pytest.raises(KilledError):
-        model.run(job(v3, tmp_path / "killed", "q8_0"), Kill())
-    assert not (tmp_path / "killed" / "artifact").exists()
+        model.run(job(source, output, "q8_0"), Kill())
+    assert not (output / "artifact").exists()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Narrow bands and a journal of every tensor; the names of the stored tensors that are read."""
+    reads: list[str] = []
+    read_ = StoredWeights.read
+
+    def watched(self: StoredWeights, name: str, *rest: Any) -> torch.Tensor:
+        reads.append(name)
+        return read_(self, name, *rest)
+
+    monkeypatch.setattr(StoredWeights, "read", watched)
+    monkeypatch.setattr(file, "BAND", 256)
+    monkeypatch.setattr(file, "MARK", 1)
+    return reads
+
+
+@pytest.mark.parametrize("updates", [1, 20, 60, 150])
+def test_a_killed_export_goes_on_behind_its_last_whole_tensor_and_the_bytes_are_the_same(
+    v3: Path, tmp_path: Path, small: list[str], updates: int
+) -> None:
+    whole = export(v3, tmp_path / "whole", "q8_0")
+    reads = len(small)
+    small.clear()
+    kill(v3, tmp_path / "killed", updates)
+    finished = sum(1 for name in small if name != small[-1])
+    small.clear()
     reports = Reports()
     again = model.run(job(v3, tmp_path / "killed", "q8_0"), reports)
-    assert again.export == whole.export, "however the rows are cut into bands"
-    assert reports.seen[-1][1] == reports.seen[-1][2] == again.export.weight_bytes_after if again.export else 0
-    assert not list((tmp_path / "killed").glob(".partial-*"))
+    assert again.export == whole.export is not None
+    assert again.artifact == whole.artifact
+    assert len(small) <= reads - finished + STACK, "what is whole is not read again"
+    assert reports.seen[-1][1] == reports.seen[-1][2] == whole.export.weight_bytes_after if whole.export else 0
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
+        "artifact", "evaluations", "result.json",
+    ]  # fmt: skip
+    assert {path.name for path in (tmp_path / "killed" / "artifact").iterdir()} == {model.FILE, "manifest.json"}
+
+
+def _cut(output: Path) -> None:
+    """Less than the journal says has reached the disk."""
+    (partial,) = output.glob(".partial-*")
+    os.truncate(partial / model.FILE, 10_000)
+
+
+def _spoil(output: Path) -> None:
+    (partial,) = output.glob(".partial-*")
+    content = bytearray((partial / model.FILE).read_bytes())
+    content[9_000] ^= 1
+    (partial / model.FILE).write_bytes(content)
+
+
+def _tear(output: Path) -> None:
+    """The last line of the journal is cut."""
+    (journal,) = output.glob(f"{PREFIX}*")
+    journal.write_bytes(journal.read_bytes()[:-20])
+
+
+def _rename(output: Path) -> None:
+    """Another work's journal, and another's beginning of a file."""
+    (journal,) = output.glob(f"{PREFIX}*")
+    journal.rename(output / f"{PREFIX}{'4' * 64}")
+
+
+def _other_head(output: Path) -> None:
+    """As another version of the library writes it."""
+    (partial,) = output.glob(".partial-*")
+    content = bytearray((partial / model.FILE).read_bytes())
+    content[4] = 2
+    (partial / model.FILE).write_bytes(content)
+    (journal,) = output.glob(f"{PREFIX}*")
+    offset = int(journal.read_text().split()[-2])
+    journal.write_text(f"{offset} {hashlib.sha256(content[:offset]).hexdigest()}\n")
+
+
+@pytest.mark.parametrize("harm", [_cut, _spoil, _tear, _rename, _other_head])
+def test_what_a_killed_export_left_is_only_taken_for_what_it_proves_to_be(
+    v3: Path, tmp_path: Path, small: list[str], harm: Callable[[Path], None]
+) -> None:
+    whole = export(v3, tmp_path / "whole", "q8_0")
+    kill(v3, tmp_path / "killed", 150)
+    harm(tmp_path / "killed")
+    again = model.run(job(v3, tmp_path / "killed", "q8_0"), Reports())
+    assert (again.export, again.artifact) == (whole.export, whole.artifact)
+    assert not list((tmp_path / "killed").glob(".*"))
+
+
+def test_an_export_that_was_killed_before_its_seal_is_sealed(v3: Path, tmp_path: Path, small: list[str]) -> None:
+    whole = export(v3, tmp_path, "q8_0")
+    (tmp_path / "result.json").unlink()
+    assert export(v3, tmp_path, "q8_0").artifact == whole.artifact
 
 
 def test_a_full_volume_is_told_before_anything_is_written(

@@ -10,8 +10,8 @@ from deepseek_operator.api.base import ApiModel
 class GgufSpec(ApiModel):
     """One file for llama.cpp and what is built on it, with tokenizer and chat template in it.
 
-    It is written in one pass and in bands of rows, so memory does not grow with the model; a Job that is killed begins
-    again. A model whose tokenizer, positions or experts llama.cpp would treat otherwise is refused (UnsupportedExport).
+    It is written in one pass and in bands of rows, so memory does not grow with the model; a Job that is killed goes
+    on. A model whose tokenizer, positions or experts llama.cpp would treat otherwise is refused (UnsupportedExport).
     """
 
     type: Literal["f16", "q8_0", "q4_0"] = Field(

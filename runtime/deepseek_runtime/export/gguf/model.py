@@ -5,6 +5,7 @@ from pathlib import Path
 import gguf
 
 from deepseek_runtime.export.gguf import file, hyperparameters, layout, rope, stored_types, vocabulary
+from deepseek_runtime.export.gguf.journal import Journal
 from deepseek_runtime.job import space
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
@@ -19,7 +20,7 @@ FILE = "model.gguf"
 
 
 def run(job: ExportJob, reporter: Reporter) -> JobResult:
-    """Export a verified model and seal the file. A Job that was killed begins again, and ends with the same bytes.
+    """Export a verified model and seal the file. A Job that was killed goes on, and ends with the same bytes.
 
     Errors: as `layout.tensors`, `hyperparameters.add`, `rope.add`, `vocabulary.add` and `file.write`;
     ConfigurationError `StorageTooSmall` before anything is written.
@@ -39,15 +40,16 @@ def run(job: ExportJob, reporter: Reporter) -> JobResult:
         tensors = layout.tensors(family, c, weights, rope.frequencies(config.rope_parameters, c))
         contents = [(each, stored_types.stored_type(job.type, each.name, each.shape)) for each in tensors]
         total, finished = sum(stored_types.size(each.shape, stored) for each, stored in contents), 0
-        directory = seal.partial(place(job), job.identity)
-        space.demand(directory, "The file", total)
+        directory, journal = seal.resume(place(job), job.identity), Journal(place(job), job.identity)
+        written_before = (directory / FILE).stat().st_size if (directory / FILE).exists() else 0
+        space.demand(directory, "The file", total, kept=min(written_before, total))
 
         def done(count: int) -> None:
             nonlocal finished
             finished += count
             reporter.update("exporting", unit="bytes", done=finished, total=total)
 
-        sha256 = file.write(directory / FILE, header, contents, weights, done)
+        sha256 = file.write(directory / FILE, header, contents, weights, done, journal)
         before = sum(weights.stored_bytes(name) for name in weights)
     written = manifest.record(directory, {FILE: sha256})
     wanted = [stored_types.wanted_type(job.type, each.name, each.shape) for each in tensors]
@@ -74,4 +76,6 @@ def run(job: ExportJob, reporter: Reporter) -> JobResult:
             unaligned_tensors=sum(stored != asked for (_, stored), asked in zip(contents, wanted, strict=True)),
         ),
     )
-    return seal.seal(place(job), job.identity, result)
+    sealed = seal.seal(place(job), job.identity, result)
+    journal.remove()
+    return sealed
