@@ -18,7 +18,18 @@ from deepseek_runtime.job.run import run
 from deepseek_runtime.wire.exit_codes import ExitCode
 
 from tests.hub_server import Fault, Hub, running
-from tests.unit.fetch.world import CONFIG, REPO, TOKEN, Silent, fetch, job, repository, small_chunks, token_file
+from tests.unit.fetch.world import (
+    CONFIG,
+    REPO,
+    TOKEN,
+    Silent,
+    fetch,
+    job,
+    repository,
+    small_chunks,
+    token_file,
+    tokenizer,
+)
 
 Refusal = tuple[int, dict[str, str]]
 
@@ -127,6 +138,32 @@ def test_what_this_runtime_cannot_read(tmp_path: Path, changes: dict[str, Any], 
     assert (error.reason, error.code) == (reason, ExitCode.DATA)
     assert re.search(says, error.message)
     assert not [path for path, _, _ in hub.sent if path.endswith(".safetensors")], "its weights were fetched"
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (b"{}", "tokenizer.json cannot be read: .+ Replace it"),
+        (tokenizer("tiny", "model")[:-20], "tokenizer.json cannot be read: .+ Replace it"),
+        (b"\xff\x00", "tokenizer.json cannot be read: .+ Replace it"),
+        (tokenizer("tiny").replace(b'{"tiny":0}', b"{}"), "tokenizer.json has no tokens"),
+        (tokenizer("tiny", "model", "of"), "tokenizer.json has token 2; config.json says that vocab_size is 2"),
+    ],
+    ids=["empty", "cut", "binary", "no-tokens", "of-another-model"],
+)
+def test_a_tokenizer_that_no_engine_could_read(tmp_path: Path, broken: bytes, says: str) -> None:
+    hub = Hub(REPO, repository(100_000) | {"tokenizer.json": broken})
+    error = refused(hub, tmp_path)
+    assert (error.reason, error.code) == ("BadTokenizer", ExitCode.DATA)
+    assert re.search(says, error.message)
+    assert not [path for path, _, _ in hub.sent if path.endswith(".safetensors")], "its weights were fetched"
+    assert not (tmp_path / "volume" / "result.json").exists()
+
+
+def test_a_model_without_a_tokenizer_is_fetched(tmp_path: Path) -> None:
+    files = {path: data for path, data in repository(100).items() if path != "tokenizer.json"}
+    with running(Hub(REPO, files)) as url:
+        assert fetch(url, tmp_path).outcome == "succeeded"
 
 
 def test_an_architecture_of_other_engines_is_refused_with_its_size(tmp_path: Path) -> None:

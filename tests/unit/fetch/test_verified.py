@@ -7,7 +7,7 @@ from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.wire.verification import SignatureCheck, Verification
 
 from tests.hub_server import Hub, running
-from tests.unit.fetch.world import REPO, fetch, repository, small_chunks
+from tests.unit.fetch.world import REPO, fetch, repository, small_chunks, tokenizer
 from tests.unit.signing.official import KeyPair, key_pair, sign
 
 
@@ -29,7 +29,7 @@ def test_what_its_maker_signed_is_sealed_and_what_was_changed_or_taken_away_is_n
     assert result.verification is not None
     assert (result.verification.asked, result.verification.signed_name) == (asked.identity, "tiny")
     assert (tmp_path / "volume" / "artifact" / "model.sig").read_bytes() == files["model.sig"]
-    changed = {**files, "tokenizer.json": b'{"a": 1}'}
+    changed = {**files, "tokenizer.json": tokenizer("another", "model")}
     missing = {name: content for name, content in files.items() if name != "empty.json"}
     for number, (wrong, said) in enumerate(
         ((changed, "tokenizer.json: SHA-256 is"), (missing, "empty.json is signed"))

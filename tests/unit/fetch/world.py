@@ -15,6 +15,7 @@ from deepseek_runtime.fetch.troubles import Patience
 from deepseek_runtime.weights import shapes
 from deepseek_runtime.wire.job import FetchJob
 from deepseek_runtime.wire.result import JobResult
+from tokenizers import Tokenizer, models
 
 REPO = "tiny/model"
 TOKEN = "hf_confidential"
@@ -31,6 +32,12 @@ CONFIG: dict[str, Any] = {
     "torch_dtype": "bfloat16",
 }
 """A model of 84 bytes, which the first shard holds beside other bytes."""
+
+
+def tokenizer(*words: str) -> bytes:
+    """A tokenizer.json of these words, numbered from 0."""
+    vocabulary = {word: number for number, word in enumerate(words)}
+    return Tokenizer(models.WordLevel(vocabulary, unk_token=words[0])).to_str().encode()
 
 
 def safetensors(tensors: Mapping[str, tuple[int, ...]], filler: str, size: int) -> bytes:
@@ -56,7 +63,7 @@ def repository(*sizes: int, **config: Any) -> dict[str, bytes]:
     return {
         "config.json": json.dumps(CONFIG | config).encode(),
         "model.safetensors.index.json": json.dumps(index).encode(),
-        "tokenizer.json": b"{}",
+        "tokenizer.json": tokenizer("tiny", "model"),
         "empty.json": b"",
         "README.md": b"# tiny",
         "modeling_tiny.py": b"raise SystemExit",
