@@ -39,7 +39,13 @@ VARIANT = {
     "gate": {"maxPerplexityIncrease": 0.02},
 }
 PLAIN = {"name": "plain", "quantization": {"scheme": "int8"}}
-GATE = {"maxPerplexityIncrease": 0.02, "maxKlDivergence": 0.01, "minTop1Agreement": 0.9, "action": "Warn"}
+GATE = {
+    "maxPerplexityIncrease": 0.02,
+    "maxKlDivergence": 0.01,
+    "minTop1Agreement": 0.9,
+    "maxTaskScoreDecrease": 0.05,
+    "action": "Warn",
+}
 SMALL = {
     "name": "small",
     "quantization": {
@@ -229,10 +235,13 @@ def _rules(kind: str, old: Object, new: Object) -> Iterator[tuple[bool, str]]:
     if kind == MODEL:
         variants = new["variants"]
         gated = any("gate" in variant for variant in variants)
-        figures = {"maxPerplexityIncrease", "maxKlDivergence", "minTop1Agreement"}
+        figures = {"maxPerplexityIncrease", "maxKlDivergence", "minTop1Agreement", "maxTaskScoreDecrease"}
         empty = any("gate" in variant and not figures & variant["gate"].keys() for variant in variants)
         yield empty, "a gate needs at least one figure"
         yield gated and "evaluation" not in new, "a variant with a gate needs evaluation"
+        on_tasks = any("maxTaskScoreDecrease" in variant.get("gate", {}) for variant in variants)
+        taskless = not new.get("evaluation", {}).get("tasks")
+        yield on_tasks and taskless, "a gate with maxTaskScoreDecrease needs evaluation.tasks"
         yield len(new["source"]) != 1, "exactly one source"
         yield len({variant["name"] for variant in variants}) < len(variants), "Duplicate value"
         both = [variant for variant in variants if ("quantization" in variant) == ("export" in variant)]

@@ -131,6 +131,13 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
     (MODEL, ("spec", "variants"), [{**GATED, "gate": {"action": "Warn"}}], "a gate needs at least one of"),
     (MODEL, ("spec", "variants"), [{**GATED, "gate": {"minTop1Agreement": 98}}], "less than or equal to 1"),
     (MODEL, ("spec", "variants"), [{**GATED, "gate": {"maxPerplexityIncrease": -0.1}}], "greater than or equal to 0"),
+    (MODEL, ("spec", "variants"), [{**GATED, "gate": {"maxTaskScoreDecrease": 2}}], "less than or equal to 1"),
+    (
+        MODEL,
+        ("spec", "variants"),
+        [{**GATED, "gate": {"maxTaskScoreDecrease": 0.02}}],
+        "a gate with maxTaskScoreDecrease needs evaluation.tasks",
+    ),
     (
         MODEL,
         ("spec", "evaluation"),

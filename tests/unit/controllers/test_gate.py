@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from deepseek_operator.api.names import MODEL, SERVICE, Annotation
 from deepseek_operator.controllers.decision import Ref
+from deepseek_runtime.wire.result import TaskMetric, TaskScores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -258,6 +259,83 @@ def test_a_comparison_with_another_base_says_nothing() -> None:
     assert coming(world)["digest"] != old["digest"]
     assert coming(world)["gate"]["phase"] == "Pending"
     assert served(world) == old["digest"]
+
+
+TASKS = [{"name": name, "source": {"configMap": {"name": name}}} for name in ("capitals", "sums")]
+
+
+def tasks_of(metric: str, value: float) -> TaskScores:
+    return TaskScores(documents=50, few_shot=0, metrics=(TaskMetric(metric=metric, value=value),), seconds=1.0)
+
+
+def on_tasks(base: TaskScores, made: TaskScores) -> World:
+    world = World()
+    world.accuracies = {"base": base, "int8": made}
+    return world
+
+
+def gated_on_tasks(limit: float, count: int = 1, **gate: Any) -> Builder:
+    model = scratch().variant("int8", gate={"maxTaskScoreDecrease": limit, **gate})
+    return model.evaluated(tasks=TASKS[:count])
+
+
+@pytest.mark.parametrize(
+    ("made", "limit", "action", "phase"),
+    [
+        (0.52, 0.02, "Block", "Passed"),
+        (0.5199, 0.02, "Block", "Blocked"),
+        (0.5, 0.02, "Warn", "Warned"),
+        (0.54, 0.0, "Block", "Passed"),
+        (0.9, 0.0, "Block", "Passed"),
+        (0.53999, 0.0, "Block", "Passed"),  # equal to the decimals that are shown
+        (0.0, 1.0, "Block", "Passed"),
+    ],
+)
+def test_a_task_is_lost_by_points_of_its_score(made: float, limit: float, action: str, phase: str) -> None:
+    world = on_tasks(tasks_of("acc", 0.54), tasks_of("acc", made))
+    world.apply(gated_on_tasks(limit, action=action), service(variant="int8")).settle()
+    assert int8(world)["gate"]["phase"] == phase
+    assert (served(world) is not None) == (phase != "Blocked")
+
+
+def test_a_task_that_is_lost_is_named_with_both_scores_and_by_how_much() -> None:
+    world = on_tasks(tasks_of("exact_match", 0.54), tasks_of("exact_match", 0.5))
+    world.apply(gated_on_tasks(0.015, count=2)).settle()
+    said = "its exact_match in task {} is 0.5 where that of the base is 0.54: 0.04 lower, 0.025 more than the 0.015"
+    for name, missed in zip(("capitals", "sums"), int8(world)["gate"]["missed"], strict=True):
+        assert missed.startswith(said.format(name))
+        assert missed in world.condition(MODEL, "seed", "GatesPassed")[2]  # type: ignore[index]
+
+
+def test_every_task_is_waited_for_and_a_limit_that_is_loosened_computes_nothing() -> None:
+    world = on_tasks(tasks_of("acc", 0.54), tasks_of("acc", 0.5))
+    world.apply(gated_on_tasks(0.05)).settle()
+    assert int8(world)["gate"]["phase"] == "Passed"
+    world.held = {"task"}
+    world.apply(gated_on_tasks(0.05, count=2), service(variant="int8")).settle()
+    assert int8(world)["gate"]["phase"] == "Pending"
+    assert served(world) is None
+    world.held = set()
+    world.settle()
+    assert int8(world)["gate"]["phase"] == "Passed"
+    computed = list(world.computed)
+    world.apply(gated_on_tasks(0.01, count=2)).settle()
+    assert int8(world)["gate"]["phase"] == "Blocked"
+    assert world.computed == computed
+
+
+def test_a_task_file_that_changed_between_base_and_variant_is_not_compared() -> None:
+    world = on_tasks(tasks_of("acc", 0.54), tasks_of("exact_match", 0.9)).apply(gated_on_tasks(1.0)).settle()
+    (missed,) = int8(world)["gate"]["missed"]
+    assert "task capitals has acc of the base and exact_match of the variant" in missed
+    assert int8(world)["gate"]["phase"] == "Blocked"
+
+
+def test_a_limit_of_tasks_without_tasks_lets_nothing_through() -> None:
+    """The API server refuses it; it is refused by decision, too."""
+    world = World().apply(gated_on_tasks(0.1, count=0), service(variant="int8")).settle()
+    assert served(world) is None
+    assert "evaluation has none. Add tasks, or drop the limit" in world.condition(MODEL, "seed", "Ready")[2]  # type: ignore[index]
 
 
 STRICT, LOOSE = {"maxKlDivergence": 0.0005}, {"maxKlDivergence": 0.002, "minTop1Agreement": 0.99}

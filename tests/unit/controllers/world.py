@@ -13,9 +13,9 @@ from deepseek_operator.controllers.service import ServiceController
 from deepseek_operator.controllers.training import TrainingController
 from deepseek_operator.engine.difference import at
 from deepseek_operator.engine.slim import slim
-from deepseek_runtime.wire.job import JOB, CompareJob, EvaluateJob, ImportJob, PublishJob
+from deepseek_runtime.wire.job import JOB, CompareJob, EvaluateJob, ImportJob, PublishJob, TaskJob
 from deepseek_runtime.wire.progress import Progress
-from deepseek_runtime.wire.result import Comparison, JobResult, encode
+from deepseek_runtime.wire.result import Comparison, JobResult, TaskScores, encode
 
 from tests.unit.controllers.builders import NAMESPACE, Builder
 from tests.unit.controllers.kubernetes_checks import check
@@ -55,6 +55,8 @@ class World:
         """What was measured, by digest: equal bytes predict equally well."""
         self.comparisons: dict[str, tuple[float, float]] = {}
         """KL divergence and top-1 agreement of variants, where they are not 0.001 and 0.99."""
+        self.accuracies: dict[str, TaskScores] = {}
+        """What tasks find of the parts of models, where it is not what results.TASK has."""
         self.engines_start = True
         self._serial = 0
 
@@ -344,6 +346,9 @@ class World:
                 kl, agreement = self.comparisons.get(job["metadata"]["labels"][Label.SUBJECT], (0.001, 0.99))
                 found = Comparison(kl_divergence=kl, top1_agreement=agreement, tokens=900, seconds=1.0)
                 sealed = sealed.model_copy(update={"comparison": found})
+            if isinstance(config, TaskJob):
+                scores = self.accuracies.get(job["metadata"]["labels"][Label.SUBJECT], sealed.task)
+                sealed = sealed.model_copy(update={"task": scores})
             self.sealed[key] = sealed
             return sealed
         return self.sealed[key].model_copy(update={"cached": True})

@@ -13,8 +13,8 @@ class GateSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "has(self.maxPerplexityIncrease) || has(self.maxKlDivergence) || has(self.minTop1Agreement)",
-                "a gate needs at least one of maxPerplexityIncrease, maxKlDivergence and minTop1Agreement",
+                "has(self.maxPerplexityIncrease) || has(self.maxKlDivergence) || has(self.minTop1Agreement) || has(self.maxTaskScoreDecrease)",
+                "a gate needs at least one of maxPerplexityIncrease, maxKlDivergence, minTop1Agreement and maxTaskScoreDecrease",
             )
         )
     )
@@ -36,6 +36,12 @@ class GateSpec(ApiModel):
         le=1,
         description="Share of tokens for which base and variant must find the same token the likeliest: 0.98 is 98 %. Compared to four decimals.",
     )
+    max_task_score_decrease: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How much lower than the base's its score may be in every one of evaluation.tasks, by the first metric of each: 0.02 is 2 points of 100. Compared to four decimals.",
+    )
     action: Literal["Block", "Warn"] = Field(
         default="Block",
         description="What follows when a limit is missed. Block: the variant is not served. Warn: it is served, and the condition GatesPassed says what it missed. Neither serves what is not measured yet.",
@@ -53,5 +59,7 @@ class GateStatus(ApiModel):
     )
     limit: float | None = Field(default=None, description="The gate's maxPerplexityIncrease.")
     missed: list[str] | None = Field(
-        default=None, max_length=3, description="Each limit that was missed, and by how much."
+        default=None,
+        max_length=11,
+        description="Each limit that was missed, of tasks in each of them, and by how much.",
     )

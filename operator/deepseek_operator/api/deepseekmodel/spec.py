@@ -50,6 +50,10 @@ class DeepSeekModelSpec(ApiModel):
                 "a variant with a gate needs evaluation",
             ),
             (
+                "(has(self.evaluation) && has(self.evaluation.tasks) && self.evaluation.tasks.size() > 0) || !self.variants.exists(variant, has(variant.gate) && has(variant.gate.maxTaskScoreDecrease))",
+                "a gate with maxTaskScoreDecrease needs evaluation.tasks",
+            ),
+            (
                 "!(has(self.source.scratch) || has(self.source.trainingRun)) || !has(self.verification) || (!has(self.verification.signature) && (!has(self.verification.allow) || self.verification.allow.size() == 0))",
                 "a model that is made here has no signature and nothing to allow; verify its digest or files",
             ),
