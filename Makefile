@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 LOCAL := $(PYTHON) -m local
 export PYTHONPATH := operator:runtime:.
 
-.PHONY: help demo test clean setup check generate lock images up down test-unit test-integration test-faults faults test-e2e test-gguf bench
+.PHONY: help demo test clean setup check generate lock images up down test-unit test-integration test-faults faults test-e2e test-gguf test-vllm bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -82,6 +82,16 @@ test-gguf: setup $(GGUF)/ready ## exported files in llama.cpp itself, whose bind
 $(GGUF)/ready: tests/gguf/requirements.txt
 	$(PYTHON) -m venv $(GGUF)
 	CMAKE_ARGS="-DGGML_NATIVE=OFF -DLLAMA_BUILD_TOOLS=OFF -DMTMD_BUILD=OFF" $(GGUF)/bin/python -m pip install --quiet --require-hashes --no-deps -r $<
+	@touch $@
+
+VLLM := build/vllm
+
+test-vllm: setup $(VLLM)/ready ## what vLLM's own code makes of quantized copies, without a GPU: installs 6 GB
+	VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/pytest tests/vllm
+
+$(VLLM)/ready: tests/vllm/requirements.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --require-hashes --no-deps -r $<
 	@touch $@
 
 bench: setup ## figures of the operator's core and of the runtime; ONLY=name for one scenario, SCALE=0.1 for a smaller cluster
