@@ -31,8 +31,8 @@ LATER = {
 UNSEEN = {
     r"variants\.\d+\.gate\.action .*": "what follows when a gate is missed; those here are passed. "
     "test_gate: a gate that warns serves",
-    r"variants\.\d+\.gate\.(maxKlDivergence|minTop1Agreement|maxTaskScoreDecrease) .*": "one limit more or less of a gate that is passed. "
-    "test_gate: every limit holds by itself",
+    r"variants\.\d+\.gate\.(maxKlDivergence|minTop1Agreement|maxTaskScoreDecrease) .*": "one limit more or less of a "
+    "gate that is passed. test_gate: every limit holds by itself",
     r"source\.http\.files\.\d+\.path emptied": "the file is called as its URL is. test_http: names of their URLs",
     r"variants\.\d+\.quantization\.method (emptied|changed to '(weightOnly|roundToNearest)')": "it is what an absent "
     "one is. test_quantization: arrives in the Job, and written out makes nothing again",
