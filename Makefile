@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 LOCAL := $(PYTHON) -m local
 export PYTHONPATH := operator:runtime:.
 
-.PHONY: help demo test clean setup check generate lock images up down test-unit test-integration test-faults faults test-e2e test-gguf test-vllm bench
+.PHONY: help demo test clean setup check generate lock images up down test-unit test-integration test-faults faults test-e2e test-gguf test-onnx test-vllm bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -45,6 +45,7 @@ lock: ## rewrite the lock files from pyproject.toml (needs uv)
 	uv pip compile -q pyproject.toml --generate-hashes --universal --no-header -p 3.11 --extra operator -o operator/requirements.lock
 	uv pip compile -q pyproject.toml --generate-hashes --universal --no-header -p 3.11 --extra gateway -o runtime/requirements-gateway.lock
 	uv pip compile -q pyproject.toml --generate-hashes --universal --no-header -p 3.11 --extra compute -o runtime/requirements-compute.lock
+	uv pip compile -q pyproject.toml --generate-hashes --universal --no-header -p 3.11 --extra onnx --no-deps --no-emit-package pydantic -o runtime/requirements-onnx.lock
 	uv pip compile -q pyproject.toml --generate-hashes --universal --no-header -p 3.11 --extra dev -o requirements-dev.lock
 
 up: ## the local cluster with the operator in it
@@ -92,6 +93,15 @@ test-vllm: setup $(VLLM)/ready ## what vLLM's own code makes of quantized copies
 $(VLLM)/ready: tests/vllm/requirements.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install --quiet --require-hashes --no-deps -r $<
+	@touch $@
+
+ONNX := build/onnx
+
+test-onnx: setup $(ONNX)/ready ## exported files in onnxruntime and Optimum, which are installed first: a minute, 180 MB
+	DEEPSEEK_ONNX=$(ONNX)/packages $(BIN)/pytest tests/onnx
+
+$(ONNX)/ready: runtime/requirements-onnx.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --only-binary=:all: --upgrade --target $(ONNX)/packages -r $<
 	@touch $@
 
 bench: setup ## figures of the operator's core and of the runtime; ONLY=name for one scenario, SCALE=0.1 for a smaller cluster

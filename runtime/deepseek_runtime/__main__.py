@@ -18,6 +18,8 @@ Run one Job, or an engine. In a cluster the configuration is in the environment;
    "tokenizer": {"vocabSize": 512, "text": ["text.txt"]}, "output": "model"}
   {"kind": "quantize", "scheme": "int8", "input": "model/artifact", "output": "model-int8"}
   {"kind": "export", "type": "q8_0", "input": "model/artifact", "output": "model-gguf"}
+  {"kind": "export", "format": "onnx", "type": "int8", "input": "model/artifact", "output": "model-onnx",
+   "calibration": {"text": ["text.txt"]}}
   {"kind": "evaluate", "input": "model-int8/artifact", "output": "scores",
    "text": ["heldout.txt"], "contextLength": 256}
   {"kind": "compare", "input": "model-int8/artifact", "base": "model/artifact", "output": "scores",

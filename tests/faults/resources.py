@@ -67,6 +67,18 @@ CALIBRATED = {
     },
 }
 EDGE = {"name": "edge", "export": {"gguf": {"type": "q8_0"}}}
+INT8_GRAPH = {"type": "int8", "calibration": {"text": DATA, "samples": 64, "sequenceLength": 64}}
+DENSE = {
+    "source": {
+        "scratch": {**SCRATCH, "architecture": "Llama", "config": {"hidden_size": 64, "max_position_embeddings": 256}}
+    },
+    "storage": STORAGE,
+    "variants": [
+        {"name": "desk", "export": {"onnx": {"type": "float32"}}},
+        {"name": "phone", "export": {"onnx": INT8_GRAPH}},
+    ],
+}
+"""A model without experts, exported for onnxruntime."""
 PROOF = "a" * 64
 PUBLIC_KEY = f"-----BEGIN PUBLIC KEY-----\n{'Ma' * 40}\n-----END PUBLIC KEY-----\n"
 DATASET = {
@@ -164,6 +176,7 @@ GOOD: dict[str, tuple[str, str, Object]] = {
         ),
     ),
     "model-to-depth": (MODEL, "seed", DEEP),
+    "model-dense": (MODEL, "seed", DENSE),
     "model-signed": (MODEL, "seed", {**plain({"huggingFace": {"repo": "tiny/model"}}), "verification": SIGNED}),
     "model-of-a-store": (
         MODEL,
@@ -246,6 +259,7 @@ def _rules(kind: str, old: Object, new: Object) -> Iterator[tuple[bool, str]]:
         yield len({variant["name"] for variant in variants}) < len(variants), "Duplicate value"
         both = [variant for variant in variants if ("quantization" in variant) == ("export" in variant)]
         yield bool(both), "a variant has either quantization"
+        yield from _export_rules(new)
         gated_exports = any("gate" in variant and "export" in variant for variant in variants)
         yield gated_exports, "an export has no gate"
         forms = [variant["quantization"] for variant in variants if "quantization" in variant]
@@ -267,6 +281,16 @@ def _rules(kind: str, old: Object, new: Object) -> Iterator[tuple[bool, str]]:
     if kind == SERVICE:
         longest = new["engine"].get("contextLength", 0)
         yield longest > new["engine"]["cacheTokens"], "contextLength must not exceed cacheTokens"
+
+
+def _export_rules(new: Object) -> Iterator[tuple[bool, str]]:
+    exports = [variant["export"] for variant in new["variants"] if "export" in variant]
+    yield any(("gguf" in export) == ("onnx" in export) for export in exports), "an export is either gguf or onnx"
+    graphs = [export["onnx"] for export in exports if "onnx" in export]
+    uncalibrated = any((graph["type"] == "int8") != ("calibration" in graph) for graph in graphs)
+    yield uncalibrated, "type int8 needs calibration"
+    architecture = new["source"].get("scratch", {}).get("architecture", "Llama")
+    yield bool(graphs) and architecture != "Llama", "export.onnx is for dense models"
 
 
 def _depth_rules(new: Object) -> Iterator[tuple[bool, str]]:

@@ -43,6 +43,7 @@ OWN: dict[str, str | tuple[str, ...]] = {
     **{case: "source" for case in GOOD if case.startswith("model-o")},
     "model-signed": "verification",
     "model-to-depth": ("verification", "signing", "variants", "evaluation"),
+    "model-dense": "variants",
     "run-on-a-dataset": "stages",
 }
 """The fields that a case is for; the others are asked of another."""

@@ -60,6 +60,8 @@ NEED_CALIBRATION = "the methods static and gptq need calibration"
 MADE_HERE = "a model that is made here has no signature and nothing to allow"
 PUBLIC_KEY = f"-----BEGIN PUBLIC KEY-----\n{'A' * 64}\n-----END PUBLIC KEY-----\n"
 EXPORT = {"gguf": {"type": "f16"}}
+ONNX = {"onnx": {"type": "float32"}}
+CALIBRATED = {"type": "float32", "calibration": {"text": [{"claim": {"claimName": "c"}}]}}
 GATED = {"name": "int8", "quantization": {"scheme": "int8"}, "gate": {"maxPerplexityIncrease": 0.02}}
 BROKEN: list[tuple[str, Place, Any, str]] = [
     *((kind, ("metadata", "name"), LONG, "metadata.name must have at most 40 characters") for kind in MAKERS),
@@ -125,7 +127,11 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
     (MODEL, ("spec", "variants"), [{"name": "a"}], "a variant has either quantization"),
     (MODEL, ("spec", "variants"), [{**GATED, "export": EXPORT}], "a variant has either quantization"),
     (MODEL, ("spec", "variants"), [{"name": "a", "export": EXPORT, "gate": GATED["gate"]}], "an export has no gate"),
-    (MODEL, ("spec", "variants"), [{"name": "a", "export": {}}], "Required value"),
+    (MODEL, ("spec", "variants"), [{"name": "a", "export": {}}], "an export is either gguf or onnx"),
+    (MODEL, ("spec", "variants"), [{"name": "a", "export": {**EXPORT, **ONNX}}], "an export is either gguf or onnx"),
+    (MODEL, ("spec", "variants"), [{"name": "a", "export": ONNX}], "export.onnx is for dense models, Llama"),
+    (MODEL, ("spec", "variants"), [{"name": "a", "export": {"onnx": {"type": "int8"}}}], "type int8 needs calibration"),
+    (MODEL, ("spec", "variants"), [{"name": "a", "export": {"onnx": CALIBRATED}}], "float32 takes none"),
     (MODEL, ("spec", "variants"), [{"name": "a", "export": {"gguf": {"type": "q5_0"}}}], '"f16", "q8_0", "q4_0"'),
     (MODEL, ("spec", "variants"), [GATED], "a variant with a gate needs evaluation"),
     (MODEL, ("spec", "variants"), [{**GATED, "gate": {"action": "Warn"}}], "a gate needs at least one of"),

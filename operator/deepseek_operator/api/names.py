@@ -136,6 +136,7 @@ class Reason:
     UNKNOWN_ARCHITECTURE = "UnknownArchitecture"
     UNSUPPORTED_QUANTIZATION = "UnsupportedQuantization"
     UNSUPPORTED_EXPORT = "UnsupportedExport"
+    UNFAITHFUL_EXPORT = "UnfaithfulExport"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"
     DEVICE_MISSING = "DeviceMissing"

@@ -28,7 +28,7 @@ INTRODUCED: Mapping[str, Mapping[str, Any]] = {
     "dataset": {"revision": "main", "endpoint": "https://huggingface.co", "include": [], "exclude": []},
     "import": {},
     "publish": {},
-    "export": {},
+    "export": {"calibration": None},
     "quantize": {"ignore": [], "method": "weightOnly", "scope": None, "groupSize": 128, "calibration": None},
     "verify": {},
     "sign": {},
@@ -144,6 +144,14 @@ def export_identity(input_digest: str, export: ExportSpec) -> str:
 
 def export_work(input_digest: str, export: ExportSpec) -> Preimage:
     """How an export is made."""
+    if export.onnx is not None:
+        recipe = {
+            "format": "onnx",
+            "type": export.onnx.type,
+            "calibration": _calibration(export.onnx.calibration),
+        }
+        return _work("export", {"digest": input_digest}, recipe)
+    assert export.gguf is not None, "the resource's rules: an export is the one or the other"  # noqa: S101
     return _work("export", {"digest": input_digest}, {"format": "gguf", "type": export.gguf.type})
 
 

@@ -11,7 +11,7 @@ from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
 from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.deepseekmodel.verification import VerificationStatus
 from deepseek_operator.api.names import FINALIZER_IN_USE, MODEL, TRAINING, Condition, Reason
-from deepseek_operator.controllers import gate, measurements, signing, succession, verification
+from deepseek_operator.controllers import export, gate, measurements, signing, succession, verification
 from deepseek_operator.controllers.artifacts import Advance, advance, remembered
 from deepseek_operator.controllers.conditions import (
     Verdict,
@@ -73,6 +73,7 @@ class Life:
     verification: Advance | None = None
     proof: VerificationStatus | None = None
     variants: tuple[Advance, ...] = ()
+    unexportable: Verdict | None = None
     signatures: tuple[Advance, ...] = ()
     scores: tuple[Advance, ...] = ()
 
@@ -173,7 +174,8 @@ def live(works: ModelWorks, previous: DeepSeekModelStatus, observed: Observed, n
         return Life(found, base)
     verifying, proof = verification.verify(works, base, previous, observed, now)
     held = verifying is not None and proof is None
-    making = [works.variant(variant, base.artifact) for variant in spec.variants]
+    impossible = export.impossible(spec.variants, base.architecture or previous.architecture)
+    making = [works.variant(variant, base.artifact) for variant in spec.variants if variant not in impossible]
     if held:  # nothing more is made of it, and what was made is kept
         making = [work for work in making if remembered(work.subject, work.identity, known) is not None]
     variants = tuple(advance(owner, work, spec.storage, known, observed, now) for work in making)
@@ -184,7 +186,8 @@ def live(works: ModelWorks, previous: DeepSeekModelStatus, observed: Observed, n
     sealed = [part.artifact for part in (base, *variants) if part.ready]
     quiet = all(part.over for part in (*variants, *signatures))
     scores = measurements.measure(works, sealed, previous.artifacts, observed, now, quiet=quiet)
-    return Life(found, base, verifying, proof, variants, signatures, scores)
+    unexportable = export.verdict(impossible, base.architecture or previous.architecture)
+    return Life(found, base, verifying, proof, variants, unexportable, signatures, scores)
 
 
 def _children(life: Life) -> tuple[Child, ...]:
@@ -258,7 +261,8 @@ def _domain(spec: DeepSeekModelSpec, life: Life, artifacts: list[ArtifactStatus]
         verdicts.append(verified)
     if spec.variants:
         verdicts.append(
-            _verdict(
+            life.unexportable
+            or _verdict(
                 Condition.VARIANTS_READY,
                 life.variants,
                 len(spec.variants),

@@ -31,7 +31,7 @@ from deepseek_runtime.wire.verification import Allowed, FileDigest, SignatureChe
 from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
 from deepseek_operator.api.deepseekmodel.evaluation import BenchmarkSpec, EvaluationSpec, LongContextSpec, TaskSpec
 from deepseek_operator.api.deepseekmodel.export import ExportSpec
-from deepseek_operator.api.deepseekmodel.quantization import QuantizationSpec
+from deepseek_operator.api.deepseekmodel.quantization import CalibrationSpec, QuantizationSpec
 from deepseek_operator.api.deepseekmodel.signing import SigningKey
 from deepseek_operator.api.deepseekmodel.source import ExistingClaimSource, ScratchSource
 from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec, VariantSpec
@@ -102,17 +102,22 @@ class ModelWorks:
         return self._export(variant.name, variant.export, base)
 
     def _export(self, name: str, export: ExportSpec, base: ArtifactStatus) -> Work:
-        source = base.digest or ""
+        source, wanted = base.digest or "", export.onnx or export.gguf
+        assert wanted is not None, "the resource's rules: an export is the one or the other"  # noqa: S101
+        calibration = export.onnx.calibration if export.onnx is not None else None
         config = ExportJob(
             identity=export_identity(source, export),
             owner=self.owner.path,
             credential=self._credential(),
             input_digest=source,
-            type=export.gguf.type,
+            format="gguf" if export.onnx is None else "onnx",
+            type=wanted.type,
+            calibration=_calibration(calibration),
         )
         mounts = (
             Mount(INPUT, claim=base.claim, sub_path=ARTIFACT),
             Mount(OUTPUT, claim=self.claim_name(name, config.identity), read_only=False),
+            *(() if calibration is None else data_mounts(calibration.text)),
         )
         return self._work(name, config, mounts, reads=base.claim)
 
@@ -130,13 +135,7 @@ class ModelWorks:
             group_size=group_size(quantization),
             ignore=tuple(quantization.ignore),
             pods=quantization.parallelism,
-            calibration=None
-            if calibration is None
-            else Calibration(
-                text=data_paths(calibration.text),
-                samples=calibration.samples,
-                sequence_length=calibration.sequence_length,
-            ),
+            calibration=_calibration(calibration),
         )
         mounts = (
             Mount(INPUT, claim=base.claim, sub_path=ARTIFACT),
@@ -354,6 +353,12 @@ def asked(spec: DeepSeekModelSpec) -> Verification | None:
         if signature is not None
         else None,
     )
+
+
+def _calibration(spec: CalibrationSpec | None) -> Calibration | None:
+    if spec is None:
+        return None
+    return Calibration(text=data_paths(spec.text), samples=spec.samples, sequence_length=spec.sequence_length)
 
 
 def _allowed(spec: DeepSeekModelSpec) -> tuple[Allowed, ...]:

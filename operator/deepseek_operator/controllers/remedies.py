@@ -55,6 +55,9 @@ REMEDIES: dict[str, str] = {
     Reason.UNKNOWN_ARCHITECTURE: "Name a model of the families DeepSeek-V3, DeepSeek-V2 or Llama.",
     Reason.UNSUPPORTED_QUANTIZATION: "Name a repository or revision with plain weights.",
     Reason.UNSUPPORTED_EXPORT: "Drop the export, or export a model without what the message names.",
+    Reason.UNFAITHFUL_EXPORT: (
+        "Calibrate int8 with more text, and such as the model will see, or take type float32, or export.gguf."
+    ),
     Reason.SIZING_UNKNOWN: (
         "Where an older runtime sealed the base, it is read anew, and nothing is computed again, after `kubectl delete "
         "jobs -l deepseek-operator.io/owner-name=NAME,deepseek-operator.io/subject=base` and then `kubectl patch dsm "
@@ -100,8 +103,8 @@ REMEDIES: dict[str, str] = {
     Reason.CONTEXT_TOO_LONG: "Lower the length that is named, or leave it out where it has a default.",
     Reason.VARIANT_NOT_FOUND: "Add the variant to the model, or name one that it has.",
     Reason.VARIANT_NOT_SERVED: (
-        "Name the base (leave model.variant out) or a quantized variant; the export's file is for llama.cpp and what "
-        "is built on it."
+        "Name the base (leave model.variant out) or a quantized variant; the export's file is for llama.cpp or "
+        "onnxruntime and what is built on them."
     ),
     Reason.GATE_BLOCKED: (
         "Quantize less of it (quantization.ignore), serve the base or another variant, or loosen the gate's limit "

@@ -37,7 +37,7 @@ WORKS = {
     "import": "deepseek_runtime.models.imported",
     "publish": "deepseek_runtime.models.publish",
     "quantize": "deepseek_runtime.quantize.model",
-    "export": "deepseek_runtime.export.gguf.model",
+    "export": "deepseek_runtime.export.model",
     "evaluate": "deepseek_runtime.evaluate.perplexity",
     "compare": "deepseek_runtime.evaluate.comparison",
     "longcontext": "deepseek_runtime.evaluate.long_context",

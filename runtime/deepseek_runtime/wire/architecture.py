@@ -103,6 +103,9 @@ FAMILIES = {
 }
 """From the name in config.json to the name in a DeepSeekModel."""
 
+DENSE = frozenset({"LlamaForCausalLM"})
+"""Of the names in config.json those of models without routed experts."""
+
 
 def complete(architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The config with every default filled in, and with what follows from other keys.

@@ -188,13 +188,14 @@ class QuantizeJob(_Job):
 
 
 class ExportJob(_Job):
-    """Write a model as one file of another engine's format; the API's GgufSpec says what each type stores."""
+    """Write a model as one file of another engine's format; the API's GgufSpec and OnnxSpec say what a type stores."""
 
     kind: Literal["export"] = "export"
     input: str = INPUT
     input_digest: str
-    format: Literal["gguf"] = "gguf"
-    type: Literal["f16", "q8_0", "q4_0"]
+    format: Literal["gguf", "onnx"] = "gguf"
+    type: Literal["f16", "q8_0", "q4_0", "float32", "int8"]  # the first three of gguf, the others of onnx
+    calibration: Calibration | None = None  # of onnx in int8, which needs it
 
 
 class EvaluateJob(_Job):

@@ -73,6 +73,16 @@ class Quantization(WireModel):
     calibration: Calibration | None = None
 
 
+class ExportProof(WireModel):
+    """The sealed file's answers in its own engine beside the model's, on the same tokens."""
+
+    engine: str  # "onnxruntime 1.32.0"
+    tokens: int
+    kl_divergence: float  # KL(model || file), mean over tokens, in nats
+    top1_agreement: float
+    largest_difference: float  # of two logits, as a share of the model's largest
+
+
 class Export(WireModel):
     """A model as one file of another engine's format."""
 
@@ -84,6 +94,8 @@ class Export(WireModel):
     weight_bytes_after: int
     tensors: int
     unaligned_tensors: int = 0  # stored as f16 instead: their rows are no whole blocks of the type
+    calibration: Calibration | None = None  # of onnx in int8
+    proof: ExportProof | None = None  # of onnx
 
 
 class Routing(WireModel):

@@ -59,6 +59,12 @@ class Builder:
         self.spec.setdefault("variants", []).append({"name": name, "export": {"gguf": {"type": kind}}})
         return self
 
+    def onnx(self, name: str, kind: str = "float32") -> "Builder":
+        """One variant more, an ONNX file."""
+        calibration = {"calibration": {"text": TEXT}} if kind == "int8" else {}
+        self.spec.setdefault("variants", []).append({"name": name, "export": {"onnx": {"type": kind, **calibration}}})
+        return self
+
     def evaluated(self, **settings: Any) -> "Builder":
         """Perplexity on held-out text."""
         return self.having("evaluation", {"text": [{"configMap": {"name": "heldout", "key": "a.txt"}}], **settings})

@@ -26,8 +26,10 @@ from deepseek_runtime.wire.result import (
     Architecture,
     Artifact,
     Benchmark,
+    Calibration,
     Dataset,
     Export,
+    ExportProof,
     Fetched,
     JobResult,
     LongContext,
@@ -80,6 +82,17 @@ TINY_V3 = Architecture(
 )
 
 
+TINY_LLAMA = TINY_V3.model_copy(
+    update={
+        "name": "LlamaForCausalLM",
+        "routed_experts": 0,
+        "moe_intermediate_size": 0,
+        "attention": Attention(kind="groupedQuery", head_dim=16),
+    }
+)
+ANSWERED = ExportProof(
+    engine="onnxruntime 1.32.0", tokens=1024, kl_divergence=0.004, top1_agreement=0.97, largest_difference=0.02
+)
 EXPORTED = Export(
     format="gguf",
     type="q8_0",
@@ -118,9 +131,9 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
         weight_bytes=800_000,
         files=5,
         dtype="float32",
-        architecture=TINY_V3,
+        architecture=TINY_LLAMA if _dense(config) else TINY_V3,
     )
-    facts: dict[str, Any] = {"artifact": artifact, "export": EXPORTED if isinstance(config, ExportJob) else None}
+    facts: dict[str, Any] = {"artifact": artifact, "export": _exported(config)}
     if isinstance(config, FetchJob):
         facts["fetched"] = Fetched(commit="c" * 40, files=5, bytes=900_000)
     if isinstance(config, FetchJob | ImportJob) and config.verification is not None:
@@ -134,6 +147,19 @@ def result_of(config: Job, image: str = "", perplexity: float = 20.5) -> JobResu
             steps=config.steps or 30, tokens=1, loss=2.5, seconds=60.0, tokens_per_second=900.0
         )
     return result.model_copy(update=facts)
+
+
+def _dense(config: Job) -> bool:
+    """A model from scratch says so; of what is made of a model the operator does not look at the architecture."""
+    return isinstance(config, BuildJob) and config.architecture == "Llama"
+
+
+def _exported(config: Job) -> Export | None:
+    if not isinstance(config, ExportJob) or config.format == "gguf":
+        return EXPORTED if isinstance(config, ExportJob) else None
+    calibration = Calibration(digest="7" * 64, sequences=128, tokens=65_536) if config.calibration else None
+    told = {"format": "onnx", "type": config.type, "file": "model.onnx", "calibration": calibration, "proof": ANSWERED}
+    return EXPORTED.model_copy(update=told)
 
 
 def _measured(config: Beside, perplexity: float) -> dict[str, object]:

@@ -6,7 +6,7 @@ from deepseek_operator.api.names import MODEL, SERVICE, Condition, Label, Reason
 from deepseek_operator.controllers.decision import Object, Ref
 from deepseek_runtime.wire.job import JOB, ExportJob
 
-from tests.unit.controllers.builders import NAMESPACE, scratch, service
+from tests.unit.controllers.builders import NAMESPACE, fetched, scratch, service
 from tests.unit.controllers.world import World
 
 CHAT = Ref(SERVICE, NAMESPACE, "chat")
@@ -106,3 +106,49 @@ def test_what_the_runtime_refuses_is_told_with_its_reason() -> None:
     assert stalled is not None
     assert stalled["reason"] == Reason.UNSUPPORTED_EXPORT
     assert "no name for: x" in stalled["message"]
+
+
+def test_an_onnx_file_is_made_by_a_job_with_its_calibration_and_shows_how_it_answered() -> None:
+    world = World()
+    world.apply(scratch(architecture="Llama", hidden_size=64, num_hidden_layers=2).onnx("desk").onnx("phone", "int8"))
+    world.settle()
+    desk, phone = artifact(world, "desk")["export"], artifact(world, "phone")["export"]
+    assert (desk["format"], desk["type"], desk["file"]) == ("onnx", "float32", "model.onnx")
+    assert "calibration" not in desk
+    assert phone["calibration"]["sequences"] == 128
+    assert phone["proof"] == {
+        "engine": "onnxruntime 1.32.0",
+        "tokens": 1024,
+        "klDivergence": 0.004,
+        "top1Agreement": 0.97,
+        "largestDifference": 0.02,
+    }
+    jobs = {
+        job["metadata"]["labels"][Label.SUBJECT]: job["spec"]["template"]["spec"]
+        for job in world.of_kind("Job")
+        if job["metadata"]["labels"][Label.WORK] == "export"
+    }
+    told = next(each["value"] for each in jobs["phone"]["containers"][0]["env"] if each["name"] == "DEEPSEEK_JOB")
+    config = JOB.validate_json(told)
+    assert isinstance(config, ExportJob)
+    assert config.calibration is not None
+    read = [mount["mountPath"] for mount in jobs["phone"]["containers"][0]["volumeMounts"]]
+    assert all(any(path.startswith(place) for place in read) for path in config.calibration.text)
+
+
+def test_onnx_of_a_mixture_of_experts_is_refused_by_name_and_the_rest_is_made() -> None:
+    world = World()
+    world.apply(fetched("seed").onnx("desk").export("edge").variant("int8"))
+    world.settle()
+    stalled = condition(world, MODEL, "seed", Condition.STALLED)
+    assert stalled is not None
+    assert stalled["reason"] == Reason.UNSUPPORTED_EXPORT
+    assert "export.onnx of variant desk" in stalled["message"]
+    assert "DeepseekV3ForCausalLM is a mixture of experts" in stalled["message"]
+    assert "Take export.gguf" in stalled["message"]
+    assert not any(work.endswith(" desk") for work in world.computed), "no pod finds out"
+    assert {each["name"] for each in world.status(MODEL, "seed")["artifacts"]} == {"base", "edge", "int8"}
+    world.apply(fetched("seed").export("edge").variant("int8"))
+    world.settle()
+    assert condition(world, MODEL, "seed", Condition.STALLED) is None
+    assert world.status(MODEL, "seed")["phase"] == "Ready"

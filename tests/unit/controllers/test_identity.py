@@ -58,6 +58,10 @@ def quantize(**changes: object) -> str:
     return identity.quantize_identity(INPUT, QuantizationSpec.model_validate({"scheme": "int8", **changes}))
 
 
+def onnx(kind: str = "float32", **changes: object) -> str:
+    return identity.export_identity(INPUT, ExportSpec.model_validate({"onnx": {"type": kind, **changes}}))
+
+
 def export(kind: str = "f16") -> str:
     return identity.export_identity(INPUT, ExportSpec.model_validate({"gguf": {"type": kind}}))
 
@@ -115,6 +119,8 @@ def test_golden() -> None:
         "publish": identity.publish_identity(INPUT),
         "quantize": quantize(),
         "export": export(),
+        "onnx": onnx(),
+        "onnxInt8": onnx("int8", calibration={"text": TEXT}),
         "fetch": fetch(),
         "dataset": dataset(),
         "trainOnDataset": train_on("cd" * 32),
@@ -136,6 +142,8 @@ def test_golden() -> None:
         "publish": "10ac38f3cb788b86cac2b5d3096548a6622a5297a99b4e141322035bdfb256d1",
         "quantize": "6b5c30dcf2f3b7cb02de7be77c7075b6df4fd99c1e7e1fe1099beeace9c540d4",
         "export": "91e66bcb59c6de01835d211f8649fc69673a881983aa9f711ac5a2eacf09d03d",
+        "onnx": "750fddbada70d9f8489b511242e1de5ad751664d7ff2d6acbd9f8707e5954d05",
+        "onnxInt8": "e64046f213da3df44332f20e569581b07837308d63c155b4ed66a87f3512bff5",
         "fetch": "05edc1c28817e8eb4769b07407ae0e987a0484d750f8789daf8c806785670158",
         "dataset": "2f5d2912f8348e65e76354d4493bb5430b82a5fd1bfe072d2698b0d3f1082d6c",
         "trainOnDataset": "b4c0e3886a86b9c856e4d83519d0f14cc5e9fef0ccf5a3e98baa015f5b71884f",
@@ -194,7 +202,8 @@ def test_everything_that_changes_bytes_changes_the_identity(monkeypatch: pytest.
             {"text": TEXT}, {"text": other}, {"text": TEXT, "samples": 64}, {"text": TEXT, "sequenceLength": 64},
         )),
         quantize(scheme="int4", method="gptq", calibration={"text": TEXT}),
-        export(), export("q8_0"), export("q4_0"),
+        export(), export("q8_0"), export("q4_0"), onnx(),
+        *(onnx("int8", calibration=one) for one in ({"text": TEXT}, {"text": other}, {"text": TEXT, "samples": 64})),
         evaluate(), evaluate(maxTokens=64), evaluate(text=other),
         long_context(), long_context(tokens=8192), long_context(windows=1), long_context({"contextLength": 64}),
         long_context({"text": other}),

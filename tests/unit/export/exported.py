@@ -1,4 +1,4 @@
-"""Tiny models as GGUF files."""
+"""Tiny models as files of other engines."""
 
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ def job(source: Path, output: Path, kind: str = "f16") -> ExportJob:
             "type": kind,
         }
     )
+
+
+def onnx_job(source: Path, output: Path, **changes: object) -> ExportJob:
+    plain = job(source, output).model_dump(by_alias=True)
+    return ExportJob.model_validate({**plain, "format": "onnx", "type": "float32", **changes})
 
 
 def export(source: Path, output: Path, kind: str = "f16") -> JobResult:

@@ -61,6 +61,10 @@ class DeepSeekModelSpec(ApiModel):
                 "!has(self.signing) || self.variants.size() > 0 || has(self.source.scratch) || has(self.source.trainingRun)",
                 "signing signs what is made here, and this model has no variants",
             ),
+            (
+                "!has(self.source.scratch) || self.source.scratch.architecture == 'Llama' || !self.variants.exists(variant, has(variant.export) && has(variant.export.onnx))",
+                "export.onnx is for dense models, Llama: take export.gguf for a mixture of experts",
+            ),
         )
     )
     source: ModelSource = Field(description="Where the weights come from.")
