@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import random
 import ssl
 from collections import Counter
@@ -29,6 +30,8 @@ _GONE = {
 }  # fmt: skip
 _BUSY = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 429, "reason": "TooManyRequests",
          "message": "the server has received too many requests"}  # fmt: skip
+
+logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # broken connections are what this is for
 
 
 class Interposer:

@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from deepseek_runtime.export.onnx import checkpoint, environment, proof
+from deepseek_runtime.job import space
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
@@ -23,8 +24,6 @@ from deepseek_runtime.wire.job import ExportJob
 from deepseek_runtime.wire.result import Artifact, Calibration, Export, JobResult
 
 FILE = "model.onnx"
-SPARE = 64 << 20
-"""Bytes that are left free on the volume: results and signatures."""
 PHASES = ("reading the model", "exporting", "calibrating", "proving")
 
 
@@ -42,7 +41,7 @@ def run(job: ExportJob, reporter: Reporter) -> JobResult:
     environment.directory()
     sequences = _sequences(job, source, config.max_position_embeddings)
     directory = seal.partial(place(job), job.identity)
-    _check_space(directory, size, described.vocab_size)
+    space.demand(directory, "What an export writes meanwhile", _demand(size, described.vocab_size))
     with tempfile.TemporaryDirectory(prefix=f"{seal.PREFIX}scratch-", dir=place(job)) as work:
         scratch = Path(work)
         _report(reporter, 0)
@@ -157,16 +156,9 @@ def _stored_bytes(source: Path) -> int:
         return sum(weights.stored_bytes(name) for name in weights)
 
 
-def _check_space(directory: Path, size: int, vocabulary: int) -> None:
-    """The checkpoint and the graph, or the graph, two copies that calibrate and the quantized one; and the answers."""
-    free = shutil.disk_usage(directory).free
-    needed = 4 * size + 2 * 4 * proof.ROWS * proof.LENGTH * vocabulary + SPARE
-    if needed > free:
-        raise ConfigurationError(
-            "StorageTooSmall",
-            f"To export {size:,} bytes in float32 {needed:,} are needed meanwhile and {free:,} are available. "
-            "Raise storage.size.",
-        )
+def _demand(size: int, vocabulary: int) -> int:
+    """Bytes: the checkpoint and the graph, or the graph, two copies to calibrate and the quantized one; and answers."""
+    return 4 * size + 2 * 4 * proof.ROWS * proof.LENGTH * vocabulary
 
 
 def _report(reporter: Reporter, step: int) -> None:
