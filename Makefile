@@ -59,7 +59,7 @@ images: ## build the images and load them into the local cluster
 	@$(LOCAL) load-image operator gateway runtime
 
 test-unit: setup ## decisions, builders, engines: seconds
-	$(BIN)/pytest tests/unit
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/unit
 
 test-integration: setup ## against the real kube-apiserver and etcd, a real S3 server and a real registry
 	@$(LOCAL) build
