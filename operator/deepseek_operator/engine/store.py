@@ -33,8 +33,9 @@ class Waker(Protocol):
 class Store:
     """Every change that a decision could see wakes the resources that it concerns.
 
-    The changed resource and those that refer to it are looked at at once. An owner of children is looked at in a
-    moment, for they change together, and so is what is referred to: a hundred services on a model are one change to it.
+    The changed resource is looked at at once, and so is what refers to it and what it refers to and may begin to use.
+    An owner of children is looked at in a moment, for they change together, and so is what a new resource refers to: a
+    hundred new services on a model are one change to it.
     """
 
     def __init__(self, controllers: Mapping[str, Controller], namespace: str, waker: Waker) -> None:
@@ -97,6 +98,10 @@ class Store:
             self._unlink(ref, old.owner)
         self._link(ref, new, packed.owner)
         self._notify(ref, packed.owner)
+        if old is None:
+            self._wake_soon(self._references.get(ref, ()))
+        else:
+            self._wake(self._references.get(ref, ()))
 
     def drop(self, ref: Ref, uid: str, version: str = "0") -> None:
         """Forget an object that is gone since a version; one of the same name with another UID stays."""
@@ -221,9 +226,7 @@ class Store:
     def _notify(self, ref: Ref, owner: Ref | None) -> None:
         if ref.kind in self._controllers:
             self._waker.add(ref)
-            for referrer in self._resources(self._referrers.get(ref, ())):
-                self._waker.add(referrer)
-            self._wake_soon(self._references.get(ref, ()))
+            self._wake(self._referrers.get(ref, ()))
         else:
             self._wake_owner(owner)
 
@@ -233,6 +236,10 @@ class Store:
 
     def _all(self, refs: Iterable[Ref]) -> list[Object]:
         return [obj for ref in refs if (obj := self._objects.get(ref)) is not None]
+
+    def _wake(self, refs: Iterable[Ref]) -> None:
+        for ref in self._resources(refs):
+            self._waker.add(ref)
 
     def _wake_soon(self, refs: Iterable[Ref]) -> None:
         for ref in self._resources(refs):

@@ -1,6 +1,6 @@
 """A resource and its children in the smallest form, and a controller that knows nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -49,12 +49,14 @@ class Waking:
     """Writes down who is woken, at once or in a moment."""
 
     woken: list[Ref]
+    soon: list[Ref] = field(default_factory=list)
 
     def add(self, key: Ref) -> None:
         self.woken.append(key)
 
     def add_soon(self, key: Ref) -> None:
         self.woken.append(key)
+        self.soon.append(key)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from deepseek_operator.controllers.decision import Warning as ChildWarning
 from deepseek_operator.engine.store import Store
 from deepseek_runtime.wire.progress import Progress
 
-from tests.unit.engine.conftest import child, resource
+from tests.unit.engine.conftest import Plain, Waking, child, resource
 
 SEED, CHAT = Ref(MODEL, "team", "seed"), Ref(SERVICE, "team", "chat")
 JOB = Ref("Job", "team", "work")
@@ -44,6 +44,19 @@ def test_what_is_referred_to_wakes_its_referrers_and_the_other_way_round(store: 
     woken.clear()
     store.drop(CHAT, "uid-chat")
     assert woken == [CHAT, Ref(MODEL, "team", "other")]
+
+
+def test_a_hundred_new_users_are_one_change_and_who_begins_to_use_is_told_of_at_once() -> None:
+    waking = Waking([])
+    store = Store({MODEL: Plain(MODEL), SERVICE: Plain(SERVICE)}, "system", waking)
+    store.put(resource())
+    store.put(resource("chat", kind=SERVICE, model="seed"))
+    assert waking.soon == [SEED]
+    waking.woken.clear()
+    store.put({**resource("chat", 2, SERVICE, model="seed"), "status": {"replicas": 1}})
+    assert waking.woken == [CHAT, SEED]
+    store.put(child(resource()))
+    assert waking.soon == [SEED, SEED], "children change together"
 
 
 def test_children_of_an_earlier_resource_of_the_same_name_are_not_shown(store: Store) -> None:
