@@ -173,7 +173,7 @@ class Reconciler:
         if plan.add_finalizers is not None:
             await self._writer.finalizers(resource, plan.add_finalizers["metadata"]["finalizers"])
         untold.done += [deleted for remove in plan.deletes if (deleted := await self._writer.delete(remove))]
-        outcomes = await self._children(key, uid, plan)
+        outcomes = await self._children(key, uid, plan, untold.first)
         untold.add([outcome for outcome in outcomes if isinstance(outcome, Done)], loop.time())
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
         refused = refusals.lasting(failures)
@@ -186,10 +186,10 @@ class Reconciler:
             self._tell(resource, decision.events, untold.done, refused)
         return Result(decision.wake_after, tuple(failures))
 
-    async def _children(self, key: Ref, uid: str, plan: planner.Plan) -> list[Done | Failed]:
+    async def _children(self, key: Ref, uid: str, plan: planner.Plan, since: float) -> list[Done | Failed]:
         """Make and change them; those that nobody needs before pods run give way to what runs, of all resources."""
         calm, loop = self._queue.calm, asyncio.get_running_loop()
-        hurried = calm.wait(now := loop.time(), now) > 0
+        hurried = calm.wait(since, loop.time()) > 0
         outcomes: list[Done | Failed] = []
         for actions in (plan.children, () if hurried and plan.children else plan.following):
             made = await self._writer.children(actions, uid)
