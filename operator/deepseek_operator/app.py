@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+import uvloop
 
 from deepseek_operator.api.names import FIELD_MANAGER, MODEL, SERVICE, TRAINING
 from deepseek_operator.configuration import Configuration
@@ -198,4 +199,4 @@ def _pod_session() -> aiohttp.ClientSession:
 
 def start(configuration: Configuration) -> None:
     """Run the operator in an event loop of its own."""
-    asyncio.run(Operator(configuration, connections.discover(), controllers()).run())
+    uvloop.run(Operator(configuration, connections.discover(), controllers()).run())

@@ -4,12 +4,12 @@ Patience beyond a few seconds belongs to the work queue, which has a backoff for
 """
 
 import asyncio
-import json
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import aiohttp
+import orjson
 
 from deepseek_operator.api.names import FIELD_MANAGER
 from deepseek_operator.controllers.decision import Object, Ref
@@ -115,7 +115,7 @@ class Client:
         self.verbs.add((verb, kind.group, "/".join(part for part in (kind.plural, subresource) if part)))
         method = {"list": "GET", "create": "POST"}.get(verb, verb.upper())
         url = self._server + kind.path(namespace, name, subresource)
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        data = None if body is None else orjson.dumps(body)
         return await self._send(method, url, params, data, {"Accept": accept, "Content-Type": content_type})
 
     async def _send(
@@ -150,7 +150,7 @@ class Client:
                 self._on_request(method, response.status)
                 text = await response.read()
                 if response.status < 300:
-                    answer: Object = json.loads(text)
+                    answer: Object = orjson.loads(text)
                     return answer
                 raise errors.from_status(response.status, _status(text), _retry_after(response))
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -165,7 +165,7 @@ def _identity(meta: Object) -> Object:
 
 def _status(text: bytes) -> Object:
     try:
-        body = json.loads(text)
+        body = orjson.loads(text)
     except ValueError:
         body = None
     return body if isinstance(body, dict) else {"message": text[:200].decode(errors="replace")}

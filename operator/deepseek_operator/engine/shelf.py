@@ -4,17 +4,17 @@ Objects of a kind are mostly alike, so each is compressed with the kind's first 
 for an object of 1.5 KB of JSON, in 15 µs, and back in 10 µs.
 """
 
-import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import orjson
 
 from deepseek_operator.controllers.decision import Object, Ref
 
 _WINDOW = -15
 _PATTERN = 8192
 """Bytes of the dictionary: the first object of a kind may be a huge one."""
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Shelf:
     def pack(self, obj: Object, owner: Ref | None) -> Packed:
         """Pack an object of an owner."""
         meta = {key: value for key, value in obj["metadata"].items() if key != "resourceVersion"}
-        text = _encode({**obj, "metadata": meta}).encode()
+        text = orjson.dumps({**obj, "metadata": meta})
         pattern = self._patterns.setdefault(obj["kind"], text[:_PATTERN])
         packer = zlib.compressobj(zlib.Z_BEST_SPEED, zlib.DEFLATED, _WINDOW, zdict=pattern)
         data = packer.compress(text) + packer.flush()
@@ -65,6 +65,6 @@ class Shelf:
 
     def _unpack(self, kind: str, packed: Packed) -> Object:
         unpacker = zlib.decompressobj(_WINDOW, zdict=self._patterns[kind])
-        obj: Object = json.loads(unpacker.decompress(packed.data))
+        obj: Object = orjson.loads(unpacker.decompress(packed.data))
         obj["metadata"]["resourceVersion"] = str(packed.version)
         return obj
