@@ -114,7 +114,7 @@ class Operator:
         settings = await self._settings(client)
         queue, namespaces = self._queue, self._configuration.watch_namespaces
         store = Store(self._controllers, self._namespace, queue)
-        self._metrics.registry.register(ConditionCollector(store.resources))
+        self._metrics.registry.register(ConditionCollector(store.conditions))
         reconciler = Reconciler(client, store, queue, self._controllers, settings, self._metrics, now)
         sweep = Sweep(client, store, queue.add, self._namespace, namespaces)
         synced, end_watches = asyncio.Event(), asyncio.Event()
@@ -141,7 +141,7 @@ class Operator:
             )
             watches.add_done_callback(lambda _: self._stop.set())
             if await self._unless_stopped(sweep.synced()):
-                log.info("all watches are in step; %d resources", len(store.resources()))
+                log.info("all watches are in step; %d resources", store.size)
                 self._health.waiting_for = None
                 synced.set()
                 await self._stop.wait()

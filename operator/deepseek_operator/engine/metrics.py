@@ -1,7 +1,6 @@
 """Metrics under controller-runtime's names, so that existing dashboards and alerts work; never a name of an object."""
 
-from collections import Counter as Count
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -9,8 +8,6 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
-
-from deepseek_operator.controllers.decision import Object
 
 QUEUE = "resources"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -77,22 +74,19 @@ class Metrics:
 
 
 class ConditionCollector(Collector):
-    """How many resources of a kind have a condition in a state, counted when asked."""
+    """How many resources of a kind have a condition in a state."""
 
-    def __init__(self, resources: Callable[[], Iterable[Object]]) -> None:
-        self._resources = resources
+    def __init__(self, counts: Mapping[tuple[str, str, str], int]) -> None:
+        """`counts` by kind, type and status; looked at when asked."""
+        self._counts = counts
 
     def collect(self) -> Iterable[Metric]:
         """One gauge."""
-        counts: Count[tuple[str, str, str]] = Count()
-        for resource in self._resources():
-            for condition in (resource.get("status") or {}).get("conditions") or ():
-                counts[resource["kind"], condition["type"], condition["status"]] += 1
         family = GaugeMetricFamily(
             "deepseek_operator_status_condition",
             "Resources by condition.",
             labels=["kind", "condition", "status"],
         )
-        for labels, count in sorted(counts.items()):
+        for labels, count in sorted(self._counts.items()):
             family.add_metric(labels, count)
         yield family

@@ -1,6 +1,7 @@
 """What the watches have shown: slim copies of every object, found by owner and by reference."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
@@ -53,6 +54,8 @@ class Store:
         """
         self._progress: dict[Ref, Progress | Unreachable] = {}
         self._warnings: dict[str, tuple[ChildWarning, ...]] = {}
+        self.conditions: Counter[tuple[str, str, str]] = Counter()
+        """How many resources of a kind have a condition in a state, by kind, type and status."""
         self.working: set[Ref] = set()
         self.troubled: set[Ref] = set()
         self.bereaved: set[Ref] = set()
@@ -62,9 +65,10 @@ class Store:
         """The newest copy seen."""
         return self._objects.get(ref)
 
-    def resources(self) -> list[Object]:
-        """All resources of the operator's own kinds."""
-        return self._all(ref for ref in self._objects if ref.kind in self._controllers)
+    @property
+    def size(self) -> int:
+        """How many resources of the operator's own kinds there are."""
+        return len(self._references)
 
     def uids(self, kind: str) -> dict[Ref, str]:
         """The UIDs of all objects of a kind."""
@@ -91,6 +95,7 @@ class Store:
             old = None
         new = slim(obj)
         packed = self._objects.pack(new, self._owner(new))
+        self._count(ref, new)
         self._objects.put(ref, packed)
         if old is not None and old.data == packed.data:
             return
@@ -116,6 +121,7 @@ class Store:
         if old.owner is not None and ref.kind != "Pod" and self._objects.entry(old.owner) is not None:
             self.bereaved.add(old.owner)
         self.bereaved.discard(ref)
+        self._count(ref, None)
         self._objects.remove(ref)
         self._unlink(ref, old.owner)
         self._warnings.pop(uid, None)
@@ -215,6 +221,17 @@ class Store:
             self._waker.add_soon(owner)
         for target in self._references.pop(ref, ()):
             _remove(self._referrers, target, ref)
+
+    def _count(self, ref: Ref, new: Object | None) -> None:
+        """Count the conditions of a resource in place of those that it had."""
+        if ref.kind not in self._controllers:
+            return
+        for resource, change in ((self._objects.get(ref) or {}, -1), (new or {}, 1)):
+            for condition in (resource.get("status") or {}).get("conditions") or ():
+                state = (ref.kind, condition["type"], condition["status"])
+                self.conditions[state] += change
+                if not self.conditions[state]:
+                    del self.conditions[state]
 
     def _read_references(self, resource: Object) -> frozenset[Ref]:
         try:

@@ -17,15 +17,12 @@ from deepseek_operator.engine.logs import JsonFormatter
 from deepseek_operator.engine.metrics import ConditionCollector, Metrics
 from deepseek_operator.engine.queue import WorkQueue
 
-from tests.unit.engine.conftest import resource
-
 
 async def test_probes_and_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = Metrics()
     queue = WorkQueue(metrics)
     health = Health(metrics, queue)
-    ready = resource() | {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
-    metrics.registry.register(ConditionCollector(lambda: [ready, ready]))
+    metrics.registry.register(ConditionCollector({(MODEL, "Ready", "True"): 2}))
     ports = unused_port(), unused_port()
     close = await health.serve(*ports, host="127.0.0.1")
     async with aiohttp.ClientSession() as session:

@@ -46,6 +46,23 @@ def test_what_is_referred_to_wakes_its_referrers_and_the_other_way_round(store: 
     assert woken == [CHAT, Ref(MODEL, "team", "other")]
 
 
+def test_conditions_are_counted_as_they_come_and_go(store: Store) -> None:
+    def shown(name: str, version: int, **conditions: str) -> dict[str, Any]:
+        told = [{"type": kind, "status": status} for kind, status in conditions.items()]
+        return {**resource(name, version), "status": {"conditions": told}}
+
+    store.put(shown("seed", 1, Ready="False", Stalled="True"))
+    store.put(shown("other", 2, Ready="True"))
+    store.put(child(resource()) | {"status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+    store.put(shown("seed", 3, Ready="True"))
+    assert store.conditions == {(MODEL, "Ready", "True"): 2}
+    assert store.size == 2
+    store.drop(SEED, "uid-seed")
+    assert store.conditions == {(MODEL, "Ready", "True"): 1}
+    store.drop(Ref(MODEL, "team", "other"), "uid-other")
+    assert (store.conditions, store.size) == ({}, 0)
+
+
 def test_a_hundred_new_users_are_one_change_and_who_begins_to_use_is_told_of_at_once() -> None:
     waking = Waking([])
     store = Store({MODEL: Plain(MODEL), SERVICE: Plain(SERVICE)}, "system", waking)
