@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -142,6 +143,7 @@ class Operator:
             watches.add_done_callback(lambda _: self._stop.set())
             if await self._unless_stopped(sweep.synced()):
                 log.info("all watches are in step; %d resources", store.size)
+                _keep_out_of_collections()
                 self._health.waiting_for = None
                 synced.set()
                 await self._stop.wait()
@@ -195,6 +197,12 @@ def _pod_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=CONNECTIONS, force_close=True), cookie_jar=aiohttp.DummyCookieJar()
     )
+
+
+def _keep_out_of_collections() -> None:
+    """What is there now stays, and a full collection that looks at all of it holds everything up."""
+    gc.collect()
+    gc.freeze()
 
 
 def start(configuration: Configuration) -> None:
