@@ -1,6 +1,6 @@
 """The base of every resource model, and the pieces that all three share."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
@@ -12,6 +12,10 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="ignore", frozen=True
     )
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Itself, for it never changes: pydantic copies every default of a field for every model that lacks it."""
+        return self
 
     def to_object(self) -> dict[str, Any]:
         """As it stands in a Kubernetes object: camelCase, absent fields left out."""

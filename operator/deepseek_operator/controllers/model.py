@@ -91,6 +91,9 @@ class ModelController:
 
     def references(self, resource: Object) -> frozenset[Ref]:
         """The run that the base comes from."""
+        # asked at every change of every model, and few come from a run
+        if "trainingRun" not in ((resource.get("spec") or {}).get("source") or {}):
+            return frozenset()
         spec = read_spec(DeepSeekModelSpec, resource)
         if isinstance(spec, Invalid) or spec.source.training_run is None:
             return frozenset()
@@ -130,7 +133,10 @@ class ModelController:
             return Decision(status=status.to_object(), events=events, finalizers=finalizers, volatile=VOLATILE)
         wanted = origin(owner.namespace, spec, previous, observed)
         basis = succession.basis(previous, None if isinstance(wanted, Verdict) else wanted.identity)
-        life = live(ModelWorks(owner, spec, settings), basis, observed, now)
+        works = ModelWorks(owner, spec, settings)
+        # what was there before may say where the base comes from
+        found = wanted if basis is previous else origin(owner.namespace, spec, basis, observed)
+        life = live(works, found, basis, observed, now)
         isolation = isolate(owner, (STATUS_PORT,), observed, settings, fetches=spec.source.remote)
         status, wake = _status(spec, life, basis, observed, generation, now)
         # What is there already is never waited for, so a source that is waited for is another.
@@ -159,10 +165,11 @@ class ModelController:
         return ()
 
 
-def live(works: ModelWorks, previous: DeepSeekModelStatus, observed: Observed, now: datetime) -> Life:
+def live(
+    works: ModelWorks, found: Origin | Verdict, previous: DeepSeekModelStatus, observed: Observed, now: datetime
+) -> Life:
     """How far the model has come."""
     spec, owner = works.spec, works.owner
-    found = origin(owner.namespace, spec, previous, observed)
     if isinstance(found, Verdict):
         return Life(found)
     # Without an architecture the status was not written by a sealed base.
