@@ -24,7 +24,8 @@ REFILL = 1 / 12
 """Tokens each second and object: a burst of 25, then one event every 12 s."""
 SERIES = 600.0
 """Seconds within which an equal event is a repetition."""
-_QUEUED = 1000
+_QUEUED = 10_000
+"""As many resources as may come at once: an event that waits takes less than 2 KB."""
 _KNOWN = 4096
 
 
@@ -38,8 +39,10 @@ class _Series:
 @dataclass(frozen=True, slots=True)
 class _Post:
     key: tuple[str, str, str]
-    resource: Object
+    regarding: Object
     event: Event
+    time: str
+    """When it happened, RFC 3339 with microseconds."""
     since: float
 
 
@@ -62,7 +65,8 @@ class Recorder:
         if self._queue.full() or not self._allowed(resource["metadata"]["uid"]):
             self._metrics.events_dropped.inc()
             return
-        self._queue.put_nowait(_Post(key, resource, event, asyncio.get_running_loop().time()))
+        time = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        self._queue.put_nowait(_Post(key, _reference(resource), event, time, asyncio.get_running_loop().time()))
 
     async def run(self) -> None:
         """Send events until cancelled."""
@@ -73,7 +77,8 @@ class Recorder:
                 await self._send(post)
             except errors.ApiError as error:
                 self._metrics.events_dropped.inc()
-                log.warning("event %s of %s is lost: %s", post.event.reason, Ref.of(post.resource), error)
+                regarding = f"{post.regarding['kind']}/{post.regarding['namespace']}/{post.regarding['name']}"
+                log.warning("event %s of %s is lost: %s", post.event.reason, regarding, error)
             finally:
                 self._queue.task_done()
 
@@ -97,7 +102,7 @@ class Recorder:
             series.last = now
             self._series[post.key] = series
             try:
-                patch = {"series": {"count": series.count, "lastObservedTime": self._micro_time()}}
+                patch = {"series": {"count": series.count, "lastObservedTime": post.time}}
                 await self._api.patch(series.ref, patch)
             except errors.NotFoundError:  # events live for an hour or so
                 del self._series[post.key]
@@ -106,31 +111,26 @@ class Recorder:
         await self._create(post, now)
 
     async def _create(self, post: _Post, now: float) -> None:
-        obj = self._event(post.resource, post.event)
+        obj = self._event(post)
         await self._api.create(obj)
         self._series[post.key] = _Series(Ref.of(obj), 1, now)
         _limit(self._series)
 
-    def _event(self, resource: Object, event: Event) -> Object:
-        meta = resource["metadata"]
+    def _event(self, post: _Post) -> Object:
+        regarding, event = post.regarding, post.event
+        name = f"{regarding['name']}.{uuid.uuid4().hex[:16]}"
         obj: Object = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": f"{meta['name']}.{uuid.uuid4().hex[:16]}", "namespace": meta["namespace"]},
-            "eventTime": self._micro_time(),
+            "metadata": {"name": name, "namespace": regarding["namespace"]},
+            "eventTime": post.time,
             "reportingController": f"{GROUP}/{FIELD_MANAGER}",
             "reportingInstance": self._instance[:128],
             "type": event.type,
             "reason": event.reason,
             "action": event.action,
             "note": event.note[:1024],
-            "regarding": {
-                "apiVersion": resource["apiVersion"],
-                "kind": resource["kind"],
-                "namespace": meta["namespace"],
-                "name": meta["name"],
-                "uid": meta["uid"],
-            },
+            "regarding": regarding,
         }
         if event.related is not None:
             related = event.related
@@ -142,8 +142,17 @@ class Recorder:
             }
         return obj
 
-    def _micro_time(self) -> str:
-        return self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+def _reference(resource: Object) -> Object:
+    """An ObjectReference of core/v1."""
+    meta = resource["metadata"]
+    return {
+        "apiVersion": resource["apiVersion"],
+        "kind": resource["kind"],
+        "namespace": meta["namespace"],
+        "name": meta["name"],
+        "uid": meta["uid"],
+    }
 
 
 def _limit(entries: dict[Any, Any]) -> None:

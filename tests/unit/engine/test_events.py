@@ -67,6 +67,24 @@ def test_a_flood_is_cut_for_each_resource_alone() -> None:
     virtual_time.run(run())
 
 
+def test_thousands_of_resources_at_once_lose_no_event_and_each_tells_its_own_time() -> None:
+    async def run() -> None:
+        world, metrics = World(), Metrics()
+        recorder = Recorder(WorldApi(world, Log()), metrics, now, Calm())
+        happened = now().strftime("%Y-%m-%dT%H:%M:%S")
+        for number in range(5000):
+            recorder.record(resource(f"one-of-many-{number}"), HAPPENED)
+        await asyncio.sleep(30)
+        task = asyncio.create_task(recorder.run())
+        await recorder.flush()
+        assert len(events(world)) == 5000
+        assert metrics.events_dropped._value.get() == 0
+        assert all(event["eventTime"].startswith(happened) for event in events(world))
+        task.cancel()
+
+    virtual_time.run(run())
+
+
 def test_a_lost_event_stops_nothing() -> None:
     async def run() -> None:
         world, metrics = World(), Metrics()
