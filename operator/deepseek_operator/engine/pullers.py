@@ -5,9 +5,10 @@ Nothing is asked when nothing works and nothing is in trouble.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from heapq import nsmallest
+from itertools import islice
 
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -29,9 +30,8 @@ log = logging.getLogger(__name__)
 PROGRESS_PERIOD = 5.0
 PROGRESS_TIMEOUT = 1.0
 PROGRESS_PARALLEL = 32
-TROUBLE_GRACE = 2.0
-"""Seconds that a child may take to get going before anybody asks what is wrong."""
-TROUBLE_LONGEST = 300.0
+TROUBLE_PERIODS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 300.0)
+"""Seconds until a child is asked about for the first time, for it may take a moment to get going, and then again."""
 TROUBLE_AT_ONCE = 20
 """Children asked about in one tick, those in trouble for the shortest time first: thousands may wait for a volume."""
 _TICK = 0.5
@@ -109,7 +109,9 @@ class WarningsPuller:
     def __init__(self, api: Api, store: Store) -> None:
         self._api = api
         self._store = store
-        self._due: dict[Ref, tuple[float, float]] = {}
+        self._since: dict[Ref, float] = {}
+        self._waiting: tuple[deque[tuple[float, float, Ref]], ...] = tuple(deque() for _ in TROUBLE_PERIODS)
+        """By period, in the order of time: when to ask, since when it is in trouble, and about what."""
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -118,16 +120,24 @@ class WarningsPuller:
             await asyncio.sleep(_TICK)
 
     async def tick(self, now: float) -> None:
-        """Ask for those whose time has come."""
+        """Ask about those whose time has come, first about those that were asked about least."""
         troubled = self._store.troubled
-        for ref in self._due.keys() - troubled:
-            del self._due[ref]
-        for ref in troubled - self._due.keys():
-            self._due[ref] = (now + TROUBLE_GRACE, TROUBLE_GRACE)
-        due = (item for item in self._due.items() if item[1][0] <= now)
-        for ref, (_, period) in nsmallest(TROUBLE_AT_ONCE, due, key=lambda item: item[1][1]):
-            self._due[ref] = (now + period, min(TROUBLE_LONGEST, 2 * period))
+        for ref in self._since.keys() - troubled:
+            del self._since[ref]
+        for ref in troubled - self._since.keys():
+            self._since[ref] = now
+            self._waiting[0].append((now + TROUBLE_PERIODS[0], now, ref))
+        for ref in islice(self._due(now), TROUBLE_AT_ONCE):
             await self._pull(ref)
+
+    def _due(self, now: float) -> Iterator[Ref]:
+        for period, waiting in enumerate(self._waiting):
+            while waiting and waiting[0][0] <= now:
+                _, since, ref = waiting.popleft()
+                if self._since.get(ref) == since:
+                    longer = min(period + 1, len(TROUBLE_PERIODS) - 1)
+                    self._waiting[longer].append((now + TROUBLE_PERIODS[longer], since, ref))
+                    yield ref
 
     async def _pull(self, ref: Ref) -> None:
         obj = self._store.get(ref)
