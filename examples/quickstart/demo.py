@@ -82,7 +82,16 @@ def release(*settings: str) -> None:
     """Install or upgrade the chart from this tree; `settings` are more arguments of helm."""
     chart = str(ROOT / "charts" / "deepseek-operator")
     place = ("--namespace", OPERATOR_NAMESPACE, "--create-namespace")
-    run(*target().helm, "upgrade", "--install", "deepseek", chart, *place, *target().values(), *settings)
+    try:
+        run(*target().helm, "upgrade", "--install", "deepseek", chart, *place, *target().values(), *settings)
+    except Failed as failed:
+        if "updates to statefulset spec" not in str(failed):
+            raise
+        raise Failed(
+            "the gateway on this cluster was installed with other volumes, and Kubernetes changes none of a "
+            "StatefulSet. Delete it and try again; its pods and their data stay:\n"
+            f"  kubectl delete {WORKLOADS['gateway']} -n {OPERATOR_NAMESPACE} --cascade=orphan"
+        ) from failed
 
 
 def install(phases: Phases) -> None:
