@@ -65,7 +65,7 @@ def everything(node: Object) -> Any:
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.kind)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_never_an_internal_error(resource: Resource, data: st.DataObject, api: Api) -> None:
     obj = MAKERS[resource.kind]("default")

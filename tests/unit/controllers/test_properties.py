@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from deepseek_operator.api.names import MODEL, SERVICE, TRAINING
 from deepseek_operator.controllers.decision import Ref
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.controllers.builders import NAMESPACE, run, scratch, service, trained
@@ -23,11 +23,7 @@ REFS = [
 ]
 
 
-PATIENT = settings(
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),  # explaining traces every line
-)
+PATIENT = settings(phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink))  # explaining traces every line
 
 
 def start() -> World:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from deepseek_runtime.wire.architecture import KEYS, complete, parameters, problems
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import (
     DeepseekV2Config,
@@ -56,7 +56,7 @@ def configs(draw: st.DrawFn) -> tuple[str, dict[str, Any], int]:
     return architecture, config, draw(st.integers(16, 100))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(configs())
 def test_parameters_are_those_that_transformers_makes(case: tuple[str, dict[str, Any], int]) -> None:
     architecture, config, vocab_size = case
