@@ -7,13 +7,22 @@ BIN := $(VENV)/bin
 LOCAL := $(PYTHON) -m local
 export PYTHONPATH := operator:runtime:.
 
-.PHONY: help demo test clean setup check generate lock images up down test-unit test-integration test-faults faults test-e2e test-gguf test-onnx test-vllm bench
+.PHONY: help demo prepare build-cluster build-servers build-images test clean setup check generate lock images up down test-unit test-integration test-faults faults test-e2e test-e2e-journeys test-e2e-clusters test-gguf test-onnx test-vllm bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
 
 demo: ## from nothing to a served model: cluster, operator, training, quantization, one answer over the URL
 	@$(PYTHON) -m examples.quickstart.demo
+
+prepare: ## everything that tests need and that is installed or built once, side by side: some of it loads, some computes
+	@$(MAKE) --no-print-directory -j4 setup build-cluster build-servers build-images
+
+build-cluster:
+	@$(LOCAL) build
+
+build-servers build-images:
+	@$(LOCAL) $@
 
 test: check test-unit test-integration test-faults test-e2e ## every check and all four tiers of tests
 
@@ -64,16 +73,22 @@ test-unit: setup ## decisions, builders, engines: seconds
 test-integration: setup ## against the real kube-apiserver and etcd, a real S3 server and a real registry
 	@$(LOCAL) build
 	@$(LOCAL) build-servers
-	$(BIN)/pytest tests/integration
+	$(BIN)/pytest -n 2 --dist loadscope tests/integration
 
 test-faults: setup ## crashes, lost answers and stale views, seeded
-	$(BIN)/pytest tests/faults
+	$(BIN)/pytest -n 2 tests/faults
 
 faults: setup ## the long form: every point of every journey, and more seeds; SEED=7 RUNS=20, a failing test's id names its seed
 	$(BIN)/pytest tests/faults --faults-seed=$(or $(SEED),0) --faults-runs=$(or $(RUNS),20) --timeout=3600
 
-test-e2e: setup ## the journeys of the README on the local cluster with real pods
-	$(BIN)/pytest tests/e2e
+test-e2e: ## the journeys of the README on the local cluster with real pods, and beside them the local cluster itself
+	@$(MAKE) --no-print-directory -j2 test-e2e-journeys test-e2e-clusters
+
+test-e2e-journeys: setup
+	$(BIN)/pytest --durations=10 --ignore=tests/e2e/clusters tests/e2e
+
+test-e2e-clusters: setup
+	$(BIN)/pytest --durations=10 tests/e2e/clusters
 
 GGUF := build/gguf
 

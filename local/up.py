@@ -9,16 +9,20 @@ from local import ranges as address_ranges
 from local.down import clear
 from local.errors import LocalClusterError
 from local.locks import MACHINE, locked
-from local.places import MOST_NODES, Cluster, Node
+from local.places import MOST_NODES, STATE_VARIABLE, Cluster, Node
 from local.progress import say
 from local.ranges import Ranges
 from local.waiting import until
+
+LONGEST_SOCKET = 104
+"""Characters of a Unix socket's path, as containerd counts them."""
 
 
 def up(cluster: Cluster, gpus: int | None, count: int | None) -> None:
     """Returns when the cluster runs pods on as many nodes as asked for or as it had; harmless where it does already."""
     prerequisites.require_cluster()
     wanted = _wanted(cluster, count)
+    _require_short_paths(wanted)
     programs_built = build.built()
     with locked(cluster.lock, "another command on this cluster"):
         number = process.init(cluster.first)
@@ -51,6 +55,16 @@ def _wanted(cluster: Cluster, count: int | None) -> list[Node]:
             f"{there[-1].name}`, or begin anew after `python3 -m local down --purge`"
         )
     return [Node(cluster, number) for number in range(count)]
+
+
+def _require_short_paths(nodes: list[Node]) -> None:
+    """The kernel's limit for sockets, as containerd has it, which would be started again and again instead."""
+    excess = max(len(f"{node.socket}.ttrpc") for node in nodes) - LONGEST_SOCKET
+    if excess > 0:
+        raise LocalClusterError(
+            f"the directory {nodes[0].cluster.state} is {excess} characters too long for the sockets in it: name a "
+            f"shorter one by --state or ${STATE_VARIABLE}"
+        )
 
 
 def _start(cluster: Cluster, install: Callable[[], None]) -> int:

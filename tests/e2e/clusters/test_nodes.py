@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -40,16 +41,11 @@ with open("/v/filling", "ab", buffering=0) as file:
 """
 
 
-@pytest.fixture(scope="session")
-def installed() -> None:
-    """Stands for the shared cluster: these tests have one of their own."""
-
-
 @pytest.fixture(scope="module", autouse=True)
-def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def two_nodes(own_state: Path) -> Iterator[None]:
     """A cluster of two nodes; the operator is on the first, which is never lost."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(STATE_VARIABLE, str(tmp_path_factory.mktemp("nodes") / "cluster"))
+        patch.setenv(STATE_VARIABLE, str(own_state))
         try:
             run(*LOCAL, "build-images")
             run(*LOCAL, "up", "--nodes", "2")

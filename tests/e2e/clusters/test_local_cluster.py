@@ -40,14 +40,9 @@ POD = {
 }
 
 
-@pytest.fixture(scope="session")
-def installed() -> None:
-    """Stands for the operator, which these tests do without."""
-
-
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path / "cluster")
+def cluster(own_state: Path) -> Iterator[Cluster]:
+    cluster = Cluster(own_state)
     yield cluster
     local(cluster, "down", "--purge")
 
@@ -94,6 +89,14 @@ def leftovers(cluster: Cluster) -> list[str]:
     if "KUBE-" in subprocess.run(["iptables-save"], capture_output=True, text=True, check=False).stdout:
         found.append("packet-filter rules")
     return found + [str(path) for path in (*control_groups.present(cluster), *loop_devices.present(cluster))]
+
+
+def test_a_directory_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
+    long = Cluster(tmp_path / ("long" * 20))
+    refused = subprocess.run(command(long, "up"), capture_output=True, text=True, check=False)
+    assert "characters too long" in refused.stderr
+    assert "--state" in refused.stderr
+    assert not long.state.exists()
 
 
 @pytest.mark.parametrize("nodes", [1, 2])
