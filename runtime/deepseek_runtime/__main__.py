@@ -1,4 +1,4 @@
-"""What the compute image runs: `python -m deepseek_runtime [job|serve] [FILE]`."""
+"""What the compute image runs: `python -m deepseek_runtime [job|serve|cache] [FILE]`."""
 
 import argparse
 import os
@@ -9,10 +9,17 @@ from pydantic import ValidationError
 
 from deepseek_runtime.wire.base import VERSION
 from deepseek_runtime.wire.exit_codes import ExitCode
-from deepseek_runtime.wire.paths import JOB_ENVIRONMENT, SERVE_ENVIRONMENT, STATUS_PORT, TERMINATION_LOG
+from deepseek_runtime.wire.paths import (
+    CACHE_ENVIRONMENT,
+    JOB_ENVIRONMENT,
+    SERVE_ENVIRONMENT,
+    STATUS_PORT,
+    TERMINATION_LOG,
+)
 
 DESCRIPTION = """\
-Run one Job, or an engine. In a cluster the configuration is in the environment; without one it is a JSON file:
+Run one Job, an engine, or what keeps a copy on a node. In a cluster the configuration is in the environment; without
+one it is a JSON file:
 
   {"kind": "build", "architecture": "Llama", "config": {"hidden_size": 64, ...},
    "tokenizer": {"vocabSize": 512, "text": ["text.txt"]}, "output": "model"}
@@ -35,7 +42,13 @@ Run one Job, or an engine. In a cluster the configuration is in the environment;
 For serve:
 
   {"owner": "local", "servedName": "chat", "model": "model-int8/artifact"}
+
+For cache, which copies a sealed model to a faster disk and keeps it there until it is told to stop:
+
+  {"keeper": "me", "digest": "4f0c...", "capacity": 100000000000, "input": "model/artifact", "cache": "/fast"}
 """
+
+_VARIABLES = {"job": JOB_ENVIRONMENT, "serve": SERVE_ENVIRONMENT, "cache": CACHE_ENVIRONMENT}
 
 EXIT_CODES = "exit codes: " + ", ".join(f"{code.value} {code.name}" for code in ExitCode)
 
@@ -48,8 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", nargs="?", choices=("job", "serve"), default="job", help="default: job")
-    parser.add_argument("file", nargs="?", type=Path, help=f"JSON; absent: ${JOB_ENVIRONMENT} or ${SERVE_ENVIRONMENT}")
+    parser.add_argument("what", nargs="?", choices=tuple(_VARIABLES), default="job", help="default: job")
+    parser.add_argument("file", nargs="?", type=Path, help=f"JSON; absent: ${' or $'.join(_VARIABLES.values())}")
     parser.add_argument("--status-port", type=int, default=STATUS_PORT, help="of a Job; 0: any (default: %(default)s)")
     parser.add_argument(
         "--termination-log",
@@ -58,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="written if it exists (default: %(default)s)",
     )
     options = parser.parse_intermixed_args(arguments)  # options between the two words as well
-    variable = JOB_ENVIRONMENT if options.what == "job" else SERVE_ENVIRONMENT
+    variable = _VARIABLES[options.what]
     try:
         text = options.file.read_text("utf-8") if options.file else os.environ[variable]
     except KeyError:
@@ -67,6 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(f"{options.file} cannot be read: {error}.")
     if options.what == "serve":
         return _serve(text)
+    if options.what == "cache":
+        return _cache(text, options.termination_log)
     return _job(text, options.file is not None, options.status_port, options.termination_log)
 
 
@@ -91,12 +106,27 @@ def _serve(text: str) -> int:
         config = ServeConfig.model_validate_json(text, extra="forbid")
     except ValidationError as error:
         return _refuse(f"The engine's configuration is not valid: {error}")
+    return _refuse(_newer("engine", config.version)) if config.version > VERSION else server.main(config)
+
+
+def _cache(text: str, termination_log: Path) -> int:
+    from deepseek_runtime.nodecache import keeper
+    from deepseek_runtime.wire.node_cache import CacheConfig
+
+    try:
+        config = CacheConfig.model_validate_json(text, extra="forbid")
+    except ValidationError as error:
+        return _refuse(f"The cache's configuration is not valid: {error}")
     if config.version > VERSION:
-        return _refuse(
-            f"The engine's configuration is written in version {config.version}, this runtime reads up to {VERSION}. "
-            "Use a runtime image as new as the operator."
-        )
-    return server.main(config)
+        return _refuse(_newer("cache", config.version))
+    return keeper.main(config, termination_log=termination_log)
+
+
+def _newer(what: str, version: int) -> str:
+    return (
+        f"The {what}'s configuration is written in version {version}, this runtime reads up to {VERSION}. "
+        "Use a runtime image as new as the operator."
+    )
 
 
 def _refuse(message: str, code: ExitCode = ExitCode.CONFIGURATION) -> int:

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from deepseek_runtime.job.progress import ProgressMeter
-from deepseek_runtime.wire.paths import METRICS_PATH, PROGRESS_PATH, STATUS_PORT
+from deepseek_runtime.wire.paths import METRICS_PATH, PROGRESS_PATH, READY_PATH, STATUS_PORT
 from deepseek_runtime.wire.proof import RefusedError, Verifier, check_body
 
 LOG = logging.getLogger(__name__)
@@ -35,11 +35,12 @@ GAUGES = {
 
 
 class StatusServer:
-    """A Reporter that answers GET /progress, /metrics and /healthz from threads of its own while it is entered.
+    """A Reporter that answers GET /progress, /metrics, /healthz and /readyz from its own threads while it is entered.
 
     With a credential (a public key) the first two ask for a proof by its private half (wire.proof) and every address is
     listened on; without one it listens on the loopback address alone. A port that is taken is a line in the log: work
-    goes on.
+    goes on. `ready` is what /readyz says, for pods whose readiness is more than that they run. `poll`: seconds that
+    leaving may take at most; a process wakes up so often for it.
     """
 
     def __init__(
@@ -49,7 +50,10 @@ class StatusServer:
         port: int = STATUS_PORT,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        poll: float = 0.1,
     ) -> None:
+        self.ready = False
+        self._poll = poll
         self._meter = ProgressMeter(identity, clock)
         self.update = self._meter.update
         self._verifier = Verifier(credential, wall_clock) if credential is not None else None
@@ -74,7 +78,7 @@ class StatusServer:
         except OSError as error:
             LOG.warning("no status server: port=%d error=%s", self._asked_port, error.strerror)
             return self
-        threading.Thread(target=self._server.serve_forever, args=(0.1,), name="status", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(self._poll,), name="status", daemon=True).start()
         return self
 
     def __exit__(
@@ -90,8 +94,11 @@ class StatusServer:
         path = target.partition("?")[0]
         if path == "/healthz":
             return HTTPStatus.OK, "text/plain", b"ok\n"
+        if path == READY_PATH:
+            status = HTTPStatus.OK if self.ready else HTTPStatus.SERVICE_UNAVAILABLE
+            return status, "text/plain", b"ok\n" if self.ready else b"not yet\n"
         if path not in (PROGRESS_PATH, METRICS_PATH):
-            return HTTPStatus.NOT_FOUND, "text/plain", b"there are /progress, /metrics and /healthz\n"
+            return HTTPStatus.NOT_FOUND, "text/plain", b"there are /progress, /metrics, /healthz and /readyz\n"
         if self._verifier is not None:
             try:
                 check_body(self._verifier.check("GET", target, authorization), b"")

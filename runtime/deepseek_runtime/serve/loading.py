@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 
+from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.job.reporter import Reporter
+from deepseek_runtime.nodecache.reading import find
 from deepseek_runtime.serve import runner as runners
 from deepseek_runtime.serve.cache import BLOCK_SIZE
 from deepseek_runtime.serve.chat import Chat
@@ -37,12 +39,11 @@ WARM_UP_TOKENS = 80
 def load(config: ServeConfig, team: Team, metrics: Metrics, reporter: Reporter, beat: Callable[[], None]) -> Loaded:
     """Verify, read, warm up; on the thread that will run the engine. Errors: DataError, ConfigurationError."""
     began = time.monotonic()
-    directory = Path(config.model)
-    if config.model_digest is not None:
-        manifest.verify(directory, config.model_digest, reporter)
+    directory = _verified(config, reporter)
+    config = config.model_copy(update={"model": str(directory)})
     runners.check(config)
     reporter.update("meeting ranks", unit="ranks", done=0, total=config.tensor_parallel)
-    rendezvous = team.admit()
+    rendezvous = team.admit(directory)
     shard = Shard() if rendezvous is None else meet(0, config.tensor_parallel, rendezvous)
     runner = runners.start(
         config, shard, lambda done, total: reporter.update("reading weights", unit="layers", done=done, total=total)
@@ -66,8 +67,10 @@ def load(config: ServeConfig, team: Team, metrics: Metrics, reporter: Reporter, 
     _warm_up(engine(Metrics("warm-up")), min(WARM_UP_TOKENS, length - 2))
     reporter.update("serving", unit="tokens", done=2, total=2)
     LOG.info(
-        "engine ready: model=%s dtype=%s device=%s ranks=%d threads=%d context=%d bytes_per_token=%d seconds=%.1f",
+        "engine ready: model=%s weights=%s dtype=%s device=%s ranks=%d threads=%d context=%d bytes_per_token=%d "
+        "seconds=%.1f",
         config.served_name,
+        directory,
         str(runner.model.dtype).removeprefix("torch."),
         device.type,
         shard.world,
@@ -77,6 +80,24 @@ def load(config: ServeConfig, team: Team, metrics: Metrics, reporter: Reporter, 
         time.monotonic() - began,
     )
     return Loaded(engine(metrics), tokenizer, chat, length, model_config.vocab_size)
+
+
+def _verified(config: ServeConfig, reporter: Reporter) -> Path:
+    """The node's copy of the weights where it has one that is whole and intact, else their own volume."""
+    own, digest = Path(config.model), config.model_digest
+    if digest is None:
+        return own
+    copy = find(Path(config.cache), digest) if config.cache is not None else None
+    if copy is not None:
+        try:
+            manifest.verify(copy.artifact, digest, reporter)
+        except (DataError, OSError) as error:
+            LOG.warning("the node's copy is not used: %s", error)
+            copy.release()
+        else:
+            return copy.artifact  # held as long as this process lives, for weights may be mapped
+    manifest.verify(own, digest, reporter)
+    return own
 
 
 def _warm_up(engine: Engine, prompt_tokens: int) -> None:

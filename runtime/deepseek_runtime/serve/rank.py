@@ -40,9 +40,11 @@ def follow(rank: int, config: ServeConfig, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; rank 0 decides
     threading.Thread(target=_die_with_parent, name="parent", daemon=True).start()
     try:
-        rendezvous = pipe.recv()
-        if rendezvous is None:
+        admitted = pipe.recv()
+        if admitted is None:
             return
+        weights, rendezvous = admitted
+        config = config.model_copy(update={"model": weights})
         shard = meet(rank, config.tensor_parallel, Path(rendezvous))
         runner = runners.start(config, shard, lambda done, total: None)
         while (plan := pipe.recv()) is not None:

@@ -70,12 +70,12 @@ class Team:
             self._pipes.append(ours)
         threading.Thread(target=self._watch, name="watch-ranks", daemon=True).start()
 
-    def admit(self) -> Path | None:
-        """Let the ranks go on, now that the weights are verified; returns the file to meet at, None without ranks."""
+    def admit(self, weights: Path) -> Path | None:
+        """Let the ranks read verified weights; returns the file to meet at, None without ranks."""
         if self._directory is None:
             return None
         rendezvous = Path(self._directory.name) / "rendezvous"
-        self._broadcast(str(rendezvous))
+        self._broadcast((str(weights), str(rendezvous)))
         return rendezvous
 
     def send(self, plan: Plan) -> None:
@@ -97,7 +97,7 @@ class Team:
         if self._directory is not None:
             self._directory.cleanup()
 
-    def _broadcast(self, message: Plan | str | None) -> None:
+    def _broadcast(self, message: Plan | tuple[str, str] | None) -> None:
         if self._pipes:
             payload = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
             for pipe in self._pipes:

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,16 +24,34 @@ class Copier:
         digest = hashlib.sha256()
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as writing:
-            while data := reading.read(CHUNK):
+            for data in self._read(reading, total):
                 digest.update(data)
                 writing.write(data)
-                self._done += len(data)
-                seconds = time.monotonic() - self._began
-                self._reporter.update(
-                    "copying",
-                    unit="bytes",
-                    done=self._done,
-                    total=max(total, self._done),
-                    bytes_per_second=self._done / seconds if seconds > 1 else None,
-                )
         return digest.hexdigest()
+
+    def go_on(self, source: Path, target: Path, total: int) -> str:
+        """As `copy`, but behind what the target has already, which is hashed and not written again."""
+        digest = hashlib.sha256()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as reading, target.open("a+b") as writing:
+            writing.seek(0)
+            for data in self._read(writing, total):
+                digest.update(data)
+            reading.seek(writing.tell())
+            for data in self._read(reading, total):
+                digest.update(data)
+                writing.write(data)
+        return digest.hexdigest()
+
+    def _read(self, file: BinaryIO, total: int) -> Iterator[bytes]:
+        while data := file.read(CHUNK):
+            yield data
+            self._done += len(data)
+            seconds = time.monotonic() - self._began
+            self._reporter.update(
+                "copying",
+                unit="bytes",
+                done=self._done,
+                total=max(total, self._done),
+                bytes_per_second=self._done / seconds if seconds > 1 else None,
+            )

@@ -12,6 +12,7 @@ class ServeConfig(WireModel):
     served_name: str  # the name in /v1/models and in answers
     model: str = MODEL
     model_digest: str | None = None  # checked at load; None only without a cluster
+    cache: str | None = None  # the node's copies: one of this digest is read in place of `model`
     tensor_parallel: int = 1
     context_length: int | None = None  # None: the model's own
     max_sequences: int = 32  # requests in one batch

@@ -16,6 +16,7 @@ RUNTIME = Path(deepseek_runtime.__file__).parents[1]
         "deepseek_runtime.__main__",
         "deepseek_runtime.job.run",
         "deepseek_runtime.models.publish",
+        "deepseek_runtime.nodecache.keeper",
         "deepseek_runtime.models.imported",
         "deepseek_runtime.fetch.model",
         "deepseek_runtime.fetch.dataset",
