@@ -21,6 +21,7 @@ from tests.faults.scenario import (
     SERVICE_REF,
     TENANT,
     TEXT,
+    cached,
     quickstart,
     resource,
     stage,
@@ -175,6 +176,15 @@ JOURNEYS = (
         (_PROVEN, resource(SERVICE_REF, {"model": {"name": FETCHED.name, "variant": "int8"}})),
         {FETCHED: "Ready", SERVICE_REF: "Ready"},
         (patched(FETCHED, {"source": {"huggingFace": {"revision": "v2"}}}),),
+    ),
+    Journey(
+        "node-cache",
+        tuple(cached()),
+        {MODEL_REF: "Ready", SERVICE_REF: "Ready"},
+        (
+            patched(MODEL_REF, {"cache": {"artifacts": ["base"]}}),
+            patched(MODEL_REF, {"source": {"scratch": {"seed": 1}}}),
+        ),
     ),
     Journey("foreground-deletion", tuple(quickstart()), {}, (deleted,)),
 )

@@ -66,6 +66,7 @@ CALIBRATED = {
         "calibration": {"text": DATA, "samples": 64, "sequenceLength": 64},
     },
 }
+CACHE = {"claimName": "disks", "capacity": "100Gi", "artifacts": ["base", "plain"], "pods": PODS}
 EDGE = {"name": "edge", "export": {"gguf": {"type": "q8_0"}}}
 INT8_GRAPH = {"type": "int8", "calibration": {"text": DATA, "samples": 64, "sequenceLength": 64}}
 DENSE = {
@@ -101,6 +102,7 @@ def model(source: Object) -> Object:
         "storage": STORAGE,
         "variants": [VARIANT, PLAIN],
         "evaluation": evaluation,
+        "cache": CACHE,
         "jobs": PODS,
     }
 
@@ -273,6 +275,7 @@ def _rules(kind: str, old: Object, new: Object) -> Iterator[tuple[bool, str]]:
         whole = [form for form in forms if form["scheme"] in ("fp8Block", "bf16")]
         yield any("scope" in form or form["ignore"] for form in whole), "fp8Block and bf16 are of all weights"
         yield from _depth_rules(new)
+        yield from _cache_rules(new)
         yield any("groupSize" in form and form["scheme"] != "int4" for form in forms), "groupSize is for int4 only"
     if kind == TRAINING:
         yield (old["base"], old["stages"]) != (new["base"], new["stages"]), "a run happens once"
@@ -291,6 +294,16 @@ def _export_rules(new: Object) -> Iterator[tuple[bool, str]]:
     yield uncalibrated, "type int8 needs calibration"
     architecture = new["source"].get("scratch", {}).get("architecture", "Llama")
     yield bool(graphs) and architecture != "Llama", "export.onnx is for dense models"
+
+
+def _cache_rules(new: Object) -> Iterator[tuple[bool, str]]:
+    if (cache := new.get("cache")) is None:
+        return
+    yield "ReadWriteMany" not in new["storage"]["accessModes"], "storage.accessModes must have ReadWriteMany"
+    served = {"base", *(variant["name"] for variant in new["variants"] if "quantization" in variant)}
+    yield not set(cache["artifacts"]) <= served, "cache.artifacts must name"
+    yield len(set(cache["artifacts"])) < len(cache["artifacts"]), "Duplicate value"
+    yield amount(cache["capacity"]) <= 0, "capacity must be greater than 0"
 
 
 def _depth_rules(new: Object) -> Iterator[tuple[bool, str]]:

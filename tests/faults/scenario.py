@@ -1,6 +1,6 @@
 """The quickstart: a model from scratch, a run that trains it on two pods, its published copy in int8, a service."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from deepseek_operator.api.base import ApiModel
 from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
@@ -91,27 +91,49 @@ def quickstart() -> list[Object]:
     ]
 
 
-def arranged() -> World:
-    """A world with the quickstart's resources, and no operator yet."""
+def cached() -> list[Object]:
+    """A model with copies on nodes, the claim that they lie on, and a service that reads them."""
+    meta = {"name": "disks", "namespace": TENANT}
+    return [
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": {}},
+        resource(
+            MODEL_REF,
+            {
+                "source": {"scratch": SCRATCH},
+                "storage": _SHARED,
+                "variants": [INT8],
+                "cache": {"claimName": "disks", "capacity": "1Gi"},
+            },
+        ),
+        resource(SERVICE_REF, {"model": {"name": MODEL_REF.name, "variant": "int8"}}),
+    ]
+
+
+def arranged(objects: Sequence[Object] | None = None) -> World:
+    """A world with the quickstart's resources, or with others, and no operator yet."""
     world = World()
     Simulators(world)
     world.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TENANT}})
-    for obj in quickstart():
+    for obj in quickstart() if objects is None else objects:
         world.create(obj)
     return world
 
 
-async def started(log: Log, faults: WatchFaults | None = None) -> tuple[World, Process]:
-    """A world with the quickstart's resources, and an operator in it that has just started."""
-    world = arranged()
+async def started(
+    log: Log, faults: WatchFaults | None = None, objects: Sequence[Object] | None = None
+) -> tuple[World, Process]:
+    """A world with the quickstart's resources, or with others, and an operator in it that has just started."""
+    world = arranged(objects)
     process = Process(world, log, CONTROLLERS, faults)
     await process.start()
     return world, process
 
 
-async def life(log: Log, faults: WatchFaults | None = None, step: float = 60.0) -> tuple[World, Process]:
-    """The quickstart until nothing changes any more."""
-    world, process = await started(log, faults)
+async def life(
+    log: Log, faults: WatchFaults | None = None, step: float = 60.0, objects: Sequence[Object] | None = None
+) -> tuple[World, Process]:
+    """The quickstart, or what else is applied, until nothing changes any more."""
+    world, process = await started(log, faults, objects)
     return world, await settle(world, log, CONTROLLERS, process, faults, step)
 
 

@@ -1,4 +1,4 @@
-"""What other controllers and the kubelet do: claims are bound, Jobs and Deployments get pods, pods leave results."""
+"""What other controllers and the kubelet do: claims are bound, workloads get pods, pods leave results."""
 
 import asyncio
 import contextvars
@@ -29,6 +29,8 @@ from tests.faults.world import World
 from tests.unit.controllers.results import BENCHMARK, EXPORTED
 
 PERPLEXITY = 12.5
+NODES = 2
+"""Every DaemonSet has a pod on each."""
 BINDING, SCHEDULING, RUNNING, WORKING = 0.1, 0.3, 0.7, 3.0
 
 
@@ -57,6 +59,8 @@ class Simulators:
                 self._later(SCHEDULING, obj, self._start_job)
             case "Deployment":
                 self._later(SCHEDULING, obj, self._roll_out)
+            case "DaemonSet":
+                self._later(SCHEDULING, obj, self._spread)
 
     def _later(self, delay: float, obj: Object, do: Callable[[Object], None]) -> None:
         """Do something to an object after a while, if it is still there."""
@@ -107,8 +111,11 @@ class Simulators:
         ready = {"type": "Ready", "status": "True"}
         status = {"phase": "Running", "podIP": "192.0.2.1", "conditions": [ready], "containerStatuses": [state]}
         self._status(pod, {**status, "startTime": _stamp()})
-        if _owner_of(pod).kind == "Deployment":
-            self._count(self._world.objects[_owner_of(pod)])
+        owner = self._world.objects[_owner_of(pod)]
+        if owner["kind"] == "Deployment":
+            self._count(owner)
+        elif owner["kind"] == "DaemonSet":
+            self._count_nodes(owner)
         elif pod["metadata"]["labels"][Label.WORK] not in self.held:
             self._later(WORKING, pod, self._finish)
 
@@ -139,17 +146,35 @@ class Simulators:
         self._later(0.05, self._world.get(_owner_of(pod)), complete)
 
     def _roll_out(self, deployment: Object) -> None:
-        template = digest(deployment["spec"]["template"])[:8]
-        pods = self._pods_of(deployment)
+        self._replace(deployment, deployment["spec"]["replicas"])
+        self._count(self._world.objects[Ref.of(deployment)])
+
+    def _spread(self, daemonset: Object) -> None:
+        self._replace(daemonset, NODES)
+        self._count_nodes(self._world.objects[Ref.of(daemonset)])
+
+    def _replace(self, owner: Object, wanted: int) -> None:
+        """So many pods of the template as it is now, and no others."""
+        template = digest(owner["spec"]["template"])[:8]
+        pods = self._pods_of(owner)
         current = [pod for pod in pods if pod["metadata"]["labels"]["pod-template-hash"] == template]
         for pod in pods:
             if pod not in current:
                 self._world.delete(Ref.of(pod))
-        for pod in current[deployment["spec"]["replicas"] :]:
+        for pod in current[wanted:]:
             self._world.delete(Ref.of(pod))
-        for _ in range(deployment["spec"]["replicas"] - len(current)):
-            self._later(RUNNING, self._pod(deployment, {"pod-template-hash": template}), self._run)
-        self._count(self._world.objects[Ref.of(deployment)])
+        for _ in range(wanted - len(current)):
+            self._later(RUNNING, self._pod(owner, {"pod-template-hash": template}), self._run)
+
+    def _count_nodes(self, daemonset: Object) -> None:
+        pods = self._pods_of(daemonset)
+        status = {
+            "observedGeneration": daemonset["metadata"]["generation"],
+            "desiredNumberScheduled": NODES,
+            "currentNumberScheduled": len(pods),
+            "numberReady": sum(pod.get("status", {}).get("phase") == "Running" for pod in pods),
+        }
+        self._status(daemonset, status)
 
     def _count(self, deployment: Object) -> None:
         pods = self._pods_of(deployment)

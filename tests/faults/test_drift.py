@@ -5,13 +5,14 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from deepseek_operator.controllers.decision import Object, Ref
 from deepseek_operator.engine.planner import belongs_to
 
 from tests.faults import virtual_time
 from tests.faults.connection import Log
 from tests.faults.oracles import assert_good_end
-from tests.faults.scenario import RUN_REF, SERVICE_REF, TENANT, life, rest
+from tests.faults.scenario import MODEL_REF, RUN_REF, SERVICE_REF, TENANT, cached, life, quickstart, rest
 
 _APPLIED = ("Deployment", "Service", "ConfigMap", "NetworkPolicy")
 _BOOKKEEPING = {"resourceVersion", "generation", "uid", "creationTimestamp", "name", "namespace", "annotations"}
@@ -26,7 +27,9 @@ def edits(obj: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[st
         for key, value in obj.items():
             if (path == ("metadata",) and key in _BOOKKEEPING) or (*path, key) == ("spec", "selector"):
                 continue
-            if key not in _REQUIRED and (not isinstance(value, dict) or (*path, key) == ("metadata", "labels")):
+            absent_is_the_same = key == "readOnly" and value is False
+            leaf = not isinstance(value, dict) or (*path, key) == ("metadata", "labels")
+            if leaf and key not in _REQUIRED and not absent_is_the_same:
                 yield (*path, key), "remove"
             if key != "ownerReferences":  # a list that others may add to
                 yield from edits(value, (*path, key))
@@ -70,13 +73,24 @@ def _other(value: Any) -> Any:
             return value
 
 
-def test_every_edit_of_every_applied_field_is_repaired_at_once() -> None:
+@pytest.mark.parametrize(
+    ("objects", "owner", "kinds"),
+    [
+        (quickstart(), SERVICE_REF, _APPLIED),
+        (cached(), MODEL_REF, ("DaemonSet",)),
+        (cached(), SERVICE_REF, ("Deployment",)),
+    ],
+    ids=["quickstart", "copies", "engines with copies"],
+)
+def test_every_edit_of_every_applied_field_is_repaired_at_once(
+    objects: list[Object], owner: Ref, kinds: tuple[str, ...]
+) -> None:
     async def run() -> None:
         log = Log()
-        world, process = await life(log)
-        uid = world.objects[SERVICE_REF]["metadata"]["uid"]
-        applied = [ref for ref, obj in world.objects.items() if ref.kind in _APPLIED and belongs_to(obj, uid)]
-        assert {ref.kind for ref in applied} == set(_APPLIED)
+        world, process = await life(log, objects=objects)
+        uid = world.objects[owner]["metadata"]["uid"]
+        applied = [ref for ref, obj in world.objects.items() if ref.kind in kinds and belongs_to(obj, uid)]
+        assert {ref.kind for ref in applied} == set(kinds)
         for ref in applied:
             good = world.objects[ref]
             own = {key: value for key, value in good.items() if key not in {"apiVersion", "kind", "status"}}

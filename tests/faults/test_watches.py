@@ -13,7 +13,7 @@ from tests.faults.conftest import Reference
 from tests.faults.connection import Log
 from tests.faults.oracles import assert_good_end, without_jobs
 from tests.faults.process import WatchFaults
-from tests.faults.scenario import MODEL_REF, RUN_REF, life, rest
+from tests.faults.scenario import MODEL_REF, RUN_REF, cached, life, rest
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,23 @@ def test_lost_events_cost_time_and_at_most_a_job_that_finds_its_sealed_result(
 
 
 @pytest.mark.parametrize(
-    "kind", [*PLURALS, "Job", "PersistentVolumeClaim", "Pod", "Deployment", "Service", "NetworkPolicy", "ConfigMap"]
+    "kind",
+    [
+        *PLURALS,
+        "Job",
+        "PersistentVolumeClaim",
+        "Pod",
+        "Deployment",
+        "DaemonSet",
+        "Service",
+        "NetworkPolicy",
+        "ConfigMap",
+    ],
 )
 def test_a_deletion_in_the_gap_of_a_watch_is_found_by_the_sweep(kind: str) -> None:
     async def run() -> None:
         log = Log()
-        world, process = await life(log)
+        world, process = await life(log, objects=cached() if kind == "DaemonSet" else None)
         ghosts = {ref: obj["metadata"]["uid"] for ref, obj in world.objects.items() if ref.kind == kind}
         with process.gap(kind):
             for ref in ghosts:

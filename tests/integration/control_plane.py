@@ -23,9 +23,9 @@ ADMIN = "admin"
 _GROUPS = {ADMIN: "system:masters"}
 
 _CONTROLLERS = (
-    "clusterrole-aggregation-controller", "deployment-controller", "garbage-collector-controller", "job-controller",
-    "namespace-controller", "persistentvolumeclaim-protection-controller", "replicaset-controller",
-    "serviceaccount-controller",
+    "clusterrole-aggregation-controller", "daemonset-controller", "deployment-controller",
+    "garbage-collector-controller", "job-controller", "namespace-controller",
+    "persistentvolumeclaim-protection-controller", "replicaset-controller", "serviceaccount-controller",
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from deepseek_runtime.wire.job import JOB
-from deepseek_runtime.wire.paths import JOB_ENVIRONMENT, SERVE_ENVIRONMENT
+from deepseek_runtime.wire.paths import CACHE_ENVIRONMENT, JOB_ENVIRONMENT, SERVE_ENVIRONMENT
 from deepseek_runtime.wire.result import encode
 
 from tests.faults.simulators import result
@@ -30,7 +30,7 @@ class Kubelet:
         for pod in self._api.get(self._pods).ok()["items"]:
             waits = pod["status"].get("phase") == "Pending" and "deletionTimestamp" not in pod["metadata"]
             if waits and not any(name in pod["metadata"]["name"] for name in self.held):
-                serves = SERVE_ENVIRONMENT in _environment(pod)
+                serves = not {SERVE_ENVIRONMENT, CACHE_ENVIRONMENT}.isdisjoint(_environment(pod))
                 self._set(f"{self._pods}/{pod['metadata']['name']}", self._served(pod) if serves else self._done(pod))
             elif "deletionTimestamp" in pod["metadata"]:
                 self._api.request("DELETE", f"{self._pods}/{pod['metadata']['name']}?gracePeriodSeconds=0")

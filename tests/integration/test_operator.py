@@ -19,6 +19,7 @@ from tests.integration.operator_process import OperatorProcess, wait
 Object = dict[str, Any]
 NAMESPACE = "life"
 POLICIES = "networking.k8s.io/v1"
+CACHE = {"storage": {"accessModes": ["ReadWriteMany"]}, "cache": {"claimName": "disks", "capacity": "1Gi"}}
 NOBODY = {"key": "none", "operator": "Exists"}
 
 
@@ -87,11 +88,22 @@ def life(plane: ControlPlane, operator: OperatorProcess) -> Life:
     api = plane.api
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     api.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE, "labels": labels}}).ok()
+    for node in ("first", "second"):
+        api.request("POST", "/api/v1/nodes", {"metadata": {"name": node}}).ok()
+        # a new node is not ready; no kubelet ever says that it is
+        api.request("PATCH", f"/api/v1/nodes/{node}", {"spec": {"taints": None}}, MERGE).ok()
     found = Life(api, operator, Kubelet(api, NAMESPACE))
     int8 = {"name": "int8", "quantization": {"scheme": "int8"}}
     for obj in (
         service(NAMESPACE, "chat", model={"name": "tuned", "variant": "int8"}),
-        model(NAMESPACE, "tuned", source={"trainingRun": {"name": "run"}}, variants=[int8], evaluation={"text": TEXT}),
+        model(
+            NAMESPACE,
+            "tuned",
+            source={"trainingRun": {"name": "run"}},
+            variants=[int8],
+            evaluation={"text": TEXT},
+            **CACHE,
+        ),
         training(NAMESPACE, "run", publish={"model": "published"}),
         model(NAMESPACE, "seed"),
     ):
@@ -231,10 +243,35 @@ def test_suspending_a_run_reaches_its_job(life: Life) -> None:
     life.kubelet.held.clear()
 
 
+def test_copies_on_nodes_are_counted_repaired_and_let_go(life: Life) -> None:
+    obj = life.api.create(model(NAMESPACE, **CACHE)).ok()
+    name = obj["metadata"]["name"]
+    life.until_ready(MODEL, name)
+
+    def copies() -> str | None:
+        life.kubelet.tick()
+        cache = life.get(MODEL, name)["status"].get("cache", {})
+        return str(cache["copies"]) if cache else None
+
+    def sets() -> list[Object]:
+        found = life.api.get(life.url("apps/v1", "daemonsets")).ok()["items"]
+        return [each for each in found if each["metadata"]["name"].startswith(f"{name}-cache-")]
+
+    wait("a copy on each of two nodes", lambda: copies() == "2/2", 20)
+    (before,) = sets()
+    place = life.url("apps/v1", "daemonsets", before["metadata"]["name"])
+    edit = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 99}}}}
+    life.api.request("PATCH", f"{place}?fieldManager=somebody", edit, MERGE).ok()
+    wait("the repair", lambda: life.api.get(place).ok()["spec"]["template"] == before["spec"]["template"], 5)
+    life.api.merge(obj, {"spec": {"cache": None}}).ok()
+    wait("the end of the copies", lambda: not sets() and copies() is None, 10)
+
+
 REASONS = {
     ("get", "jobs"): "the sweep fetches what a watch has missed, and a Job whose name is taken is looked at",
     ("get", "persistentvolumeclaims"): "likewise",
     ("get", "deployments"): "the sweep fetches what a watch has missed, and an object whose name is taken is looked at",
+    ("get", "daemonsets"): "likewise",
     ("get", "services"): "likewise",
     ("get", "configmaps"): "likewise",
     ("get", "networkpolicies"): "likewise",
@@ -251,10 +288,12 @@ REASONS = {
     ("update", "inferenceservices/finalizers"): "likewise",
     ("delete", "jobs"): "asked where work is no longer wanted",
     ("delete", "persistentvolumeclaims"): "likewise",
+    ("delete", "daemonsets"): "asked where an artifact is no longer cached",
     ("delete", "configmaps"): "asked where a service is deleted",
     ("patch", "jobs"): "asked where a run is suspended",
     ("delete", "networkpolicies"): "asked where they are switched off",
     ("create", "deployments"): "checked by the server where an apply makes the object",
+    ("create", "daemonsets"): "likewise",
     ("create", "services"): "likewise",
     ("create", "configmaps"): "likewise",
     ("create", "networkpolicies"): "likewise",

@@ -100,6 +100,12 @@ BROKEN: list[tuple[str, Place, Any, str]] = [
     (MODEL, ("spec", "source"), {"existingClaim": {"claimName": "c", "path": "../x"}}, "path must not contain '..'"),
     (MODEL, ("spec", "source"), {"existingClaim": {"path": "x"}}, "Required value"),
     (MODEL, ("spec", "source", "scratch", "architecture"), "GPT2", 'values: "DeepSeekV3", "DeepSeekV2", "Llama"'),
+    *((MODEL, ("spec", "cache"), {"claimName": "disks", "capacity": "1Gi", **more}, message) for more, message in (
+        ({}, "cache copies each volume to several nodes: storage.accessModes must have ReadWriteMany"),
+        ({"capacity": 0}, "capacity must be greater than 0"),
+        ({"artifacts": ["int8"]}, "cache.artifacts must name base or quantized variants"),
+        ({"claimName": ""}, "should be at least 1 chars long"),
+    )),
     (MODEL, ("spec", "variants"), [{"name": "base", "quantization": {"scheme": "int8"}}], "the name base is taken"),
     (MODEL, ("spec", "variants"), [{"name": "a", "quantization": {"scheme": "int8"}}] * 2, "Duplicate value"),
     *((MODEL, ("spec", "variants"), [{"name": "a", "quantization": quantization}], message)

@@ -42,13 +42,14 @@ def test_columns_of_a_model(api: Api, namespace: str) -> None:
     cost = {"summary": "2.1 hours, 14.20 EUR", "totals": [], "jobs": [], "earlier": []}
     fields = {
         "phase": "Quantizing", "size": "642.7 GiB", "architecture": architecture, "conditions": [ready], "cost": cost,
+        "cache": {"claim": "disks", "copies": "3/4", "bytes": 1},
     }  # fmt: skip
     api.apply(status(obj, **fields), "operator", "/status").ok()
     shown = row(api, obj)
     assert shown | {"Age": ""} == {
         "Name": obj["metadata"]["name"], "Ready": "False", "Phase": "Quantizing",
         "Architecture": "DeepseekV3ForCausalLM", "Size": "642.7 GiB", "Parameters": 671026419200, "Digest": None,
-        "Cost": "2.1 hours, 14.20 EUR",
+        "Cost": "2.1 hours, 14.20 EUR", "Copies": "3/4",
         "Reason": "Quantizing", "Message": "int8 is being made", "Age": "",
     }  # fmt: skip
 

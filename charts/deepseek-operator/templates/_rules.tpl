@@ -29,6 +29,10 @@
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch]
+# copies on nodes; gone when no longer wanted
+- apiGroups: [apps]
+  resources: [daemonsets]
+  verbs: [get, list, watch, create, patch, delete]
 # engines' addresses, and host names for training pods
 - apiGroups: [""]
   resources: [services]

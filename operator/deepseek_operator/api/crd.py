@@ -95,6 +95,7 @@ RESOURCES = (
                 "How many numbers the weights hold.",
                 "int64",
             ),
+            Column("Copies", ".status.cache.copies", priority=1, description="On nodes: ready of wanted ones."),
             Column("Cost", ".status.cost.summary", priority=1, description="What its Jobs have used and cost."),
             Column("Digest", ".status.digest", priority=1, description="SHA-256 of the base's manifest."),
             *_WHY,

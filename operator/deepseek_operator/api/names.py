@@ -29,6 +29,7 @@ class Label:
     IDENTITY = f"{GROUP}/identity"  # first 32 digits of the work's identity
     INDEX = "batch.kubernetes.io/job-completion-index"  # of pods of a Job that has several; set by Kubernetes
     SUBJECT = f"{GROUP}/subject"  # which part of the owner: base, a variant, a stage
+    DIGEST = f"{GROUP}/digest"  # of pods that keep a copy: first 32 digits of the digest of what they keep
     VOLUME = f"{GROUP}/volume"  # of pods: hash of the claim they read, by which pods on one ReadWriteOnce claim meet
 
 
@@ -59,6 +60,7 @@ class Condition:
     SIGNED = "Signed"  # model with signing: what is made here is signed
     EVALUATED = "Evaluated"  # model with an evaluation
     GATES_PASSED = "GatesPassed"  # model with a gate: no variant is blocked
+    CACHED = "Cached"  # model with a cache: every wanted copy is ready; no part of Ready
     DELETION_BLOCKED = "DeletionBlocked"  # model: a service still runs on it
     STAGES_COMPLETE = "StagesComplete"  # run
     PROGRESS_REACHABLE = "ProgressReachable"  # false when a working pod does not answer
@@ -81,6 +83,7 @@ class Reason:
     EXPORTING = "Exporting"
     SIGNING = "Signing"
     EVALUATING = "Evaluating"
+    CACHING = "Caching"
     TRAINING = "Training"
     SUSPENDED = "Suspended"
     COMPLETE = "Complete"
@@ -103,6 +106,8 @@ class Reason:
     LAYERS_TOO_NARROW = "LayersTooNarrow"
     CONTEXT_TOO_LONG = "ContextTooLong"
     SIZING_UNKNOWN = "SizingUnknown"
+    NO_CACHE_NODES = "NoCacheNodes"
+    NOT_A_CACHE_NODE = "NotACacheNode"
     WORK_FAILED = "WorkFailed"
     DIGEST_MISMATCH = "DigestMismatch"
     SHAPE_MISMATCH = "ShapeMismatch"

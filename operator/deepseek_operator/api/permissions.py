@@ -53,6 +53,7 @@ OPERATOR_TENANTS = (
         "", ("persistentvolumeclaims",), (*_MAKE, "delete"), "artifacts and checkpoints, until newer ones are sealed"
     ),
     Grant("apps", ("deployments",), _MAKE, "engines"),
+    Grant("apps", ("daemonsets",), (*_MAKE, "delete"), "copies on nodes; gone when no longer wanted"),
     Grant("", ("services",), _MAKE, "engines' addresses, and host names for training pods"),
     Grant(
         "networking.k8s.io",

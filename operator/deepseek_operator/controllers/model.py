@@ -11,7 +11,7 @@ from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
 from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.deepseekmodel.verification import VerificationStatus
 from deepseek_operator.api.names import FINALIZER_IN_USE, MODEL, TRAINING, Condition, Reason
-from deepseek_operator.controllers import export, gate, measurements, signing, succession, verification
+from deepseek_operator.controllers import caching, export, gate, measurements, signing, succession, verification
 from deepseek_operator.controllers.artifacts import Advance, advance, remembered
 from deepseek_operator.controllers.conditions import (
     Verdict,
@@ -150,9 +150,13 @@ class ModelController:
             "cost": accrued(previous.cost, observed, settings.price_sheet),
         }
         status = status.model_copy(update=figures)
+        proven = verification.may_be_used(spec, status)
+        copies = caching.cache(owner, spec, status, observed, settings, proven=proven)
+        status = copies.told(status, previous, generation, now)
+        superseded_parts = _removals(owner.name, spec, life, observed, keep_all=replaces)
         return Decision(
-            children=(*isolation.children, *_children(life)),
-            remove=(*isolation.remove, *_removals(owner.name, spec, life, observed, keep_all=replaces)),
+            children=(*isolation.children, *_children(life), *copies.children),
+            remove=(*isolation.remove, *superseded_parts, *copies.remove),
             status=status.to_object(),
             events=transitions(previous, status, "Reconcile"),
             wake_after=wake,

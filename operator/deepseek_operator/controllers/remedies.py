@@ -16,7 +16,11 @@ REMEDIES: dict[str, str] = {
     ),
     Reason.NEEDS_SHARED_VOLUME: (
         "A ReadWriteOnce volume keeps all its pods on one node: give the model storage.accessModes [ReadWriteMany], "
-        "or ask for fewer or smaller pods."
+        "or ask for fewer or smaller pods; the claim of a model's cache keeps them on its nodes."
+    ),
+    Reason.NO_CACHE_NODES: "Give nodes the labels of cache.pods.nodeSelector, or change it.",
+    Reason.NOT_A_CACHE_NODE: (
+        "Give cache.pods.nodeSelector the labels of the nodes that the PersistentVolume of cache.claimName is for."
     ),
     Reason.VOLUME_MISSING: (
         "Create what is named, or correct its name in the resource; a volume needs a storage class that exists: "

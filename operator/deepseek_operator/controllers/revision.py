@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from deepseek_runtime.wire.paths import SERVE_ENVIRONMENT
+from deepseek_runtime.wire.paths import CACHE, SERVE_ENVIRONMENT
+from deepseek_runtime.wire.paths import MODEL as MODEL_PATH
 from deepseek_runtime.wire.serve import ServeConfig
 
 from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
@@ -30,6 +31,8 @@ class Revision:
     context_length: int
     tensor_parallel: int
     one_node: bool
+    cache: str | None = None
+    """The claim with the copies of nodes, where the artifact is cached."""
 
 
 def target(namespace: str, spec: InferenceServiceSpec, observed: Observed) -> tuple[Verdict, Revision | None]:
@@ -78,6 +81,7 @@ def target(namespace: str, spec: InferenceServiceSpec, observed: Observed) -> tu
         context_length=context_length(spec, architecture),
         tensor_parallel=spec.parallelism.tensor,
         one_node=one_node(model.spec.storage.access_modes),
+        cache=_cache(model.status, wanted, artifact.digest),
     )
     return holds(Condition.MODEL_READY, Reason.READY, f"{wanted} of {name}, digest {artifact.digest[:12]}."), found
 
@@ -88,19 +92,41 @@ def running(deployment: Object | None) -> Revision | None:
         return None
     template = deployment["spec"]["template"]["spec"]
     annotations = deployment["metadata"].get("annotations") or {}
-    claims = [
-        volume["persistentVolumeClaim"]["claimName"]
-        for volume in template.get("volumes") or ()
-        if "persistentVolumeClaim" in volume
-    ]
     try:
         served = ServedModel.model_validate_json(annotations.get(Annotation.SERVING, ""))
         serve = ServeConfig.model_validate_json(_environment(template).get(SERVE_ENVIRONMENT, ""))
     except ValueError:  # put right once the model is ready
         return None
-    if serve.model_digest != served.digest or serve.context_length is None or len(claims) != 1:
+    claim = _mounted(template, MODEL_PATH)
+    if serve.model_digest != served.digest or serve.context_length is None or claim is None:
         return None
-    return Revision(served, claims[0], serve.context_length, serve.tensor_parallel, "affinity" in template)
+    affinity = (template.get("affinity") or {}).get("podAffinity") or {}
+    one_node = "requiredDuringSchedulingIgnoredDuringExecution" in affinity
+    cache = _mounted(template, CACHE)
+    return Revision(served, claim, serve.context_length, serve.tensor_parallel, one_node, cache)
+
+
+def _mounted(template: Object, path: str) -> str | None:
+    """The claim that the container has at a path."""
+    names = [
+        mount["name"]
+        for container in template.get("containers") or ()
+        for mount in container.get("volumeMounts") or ()
+        if mount["mountPath"] == path
+    ]
+    claims = [
+        str(volume["persistentVolumeClaim"]["claimName"])
+        for volume in template.get("volumes") or ()
+        if volume["name"] in names and "persistentVolumeClaim" in volume
+    ]
+    return claims[0] if len(claims) == 1 else None
+
+
+def _cache(status: DeepSeekModelStatus, name: str, digest: str) -> str | None:
+    """The claim that copies of an artifact lie on. It is mounted before the first is there: that waits for none."""
+    kept = status.cache
+    cached = kept is not None and any((each.name, each.digest) == (name, digest) for each in kept.artifacts)
+    return kept.claim if kept is not None and cached else None
 
 
 def _environment(template: Object) -> dict[str, str]:

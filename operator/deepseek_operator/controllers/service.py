@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from deepseek_runtime.wire.paths import ENGINE_PORT, STATUS_PORT
+from deepseek_runtime.wire.paths import CACHE, ENGINE_PORT, STATUS_PORT
 from deepseek_runtime.wire.route import Route
 from deepseek_runtime.wire.serve import ServeConfig
 
@@ -124,6 +124,7 @@ def _children(
         max_sequences=spec.engine.max_sequences,
         cache_tokens=spec.engine.cache_tokens,
         credential=owner.public_key(settings.master_key),
+        cache=CACHE if wanted.cache is not None else None,
     )
     image = Image(settings.runtime_image, settings.image_pull_policy)
     answers = offer.serving or wanted.served
@@ -141,8 +142,11 @@ def _children(
         variant=answers.variant,
         digest=answers.digest,
     )
+    engines = deployment(
+        owner, spec, serve, wanted.served, wanted.claim, image, one_node=wanted.one_node, cache=wanted.cache
+    )
     return (
-        Child(deployment(owner, spec, serve, wanted.served, wanted.claim, image, one_node=wanted.one_node)),
+        Child(engines),
         Child(service(owner), follows=True),
         Child(route(owner, document, settings.namespace), follows=True),
     )

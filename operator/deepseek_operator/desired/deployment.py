@@ -1,10 +1,11 @@
 """Deployments: the pods of an engine."""
 
-from deepseek_runtime.wire.paths import ARTIFACT, ENGINE_PORT, MODEL, SERVE_ENVIRONMENT, STATUS_PORT
+from deepseek_runtime.wire.paths import ARTIFACT, CACHE, ENGINE_PORT, MODEL, SERVE_ENVIRONMENT, STATUS_PORT
 from deepseek_runtime.wire.serve import ServeConfig
 
 from deepseek_operator.api.inferenceservice import InferenceServiceSpec, ServedModel
 from deepseek_operator.api.names import Annotation, Label
+from deepseek_operator.desired.daemonset import keeping
 from deepseek_operator.desired.labels import Manifest, Owner
 from deepseek_operator.desired.pod import Container, Image, Mount, pod_spec, sharing_labels, threads
 
@@ -29,8 +30,12 @@ def deployment(
     image: Image,
     *,
     one_node: bool,
+    cache: str | None = None,
 ) -> Manifest:
-    """New pods come up before old ones go. `one_node`: the claim is ReadWriteOnce, all its pods share a node."""
+    """New pods come up before old ones go. `one_node`: the claim is ReadWriteOnce, all its pods share a node.
+
+    `cache` is the claim with the copies of nodes.
+    """
     processes = serve.tensor_parallel
     container = Container(
         name=CONTAINER,
@@ -40,7 +45,7 @@ def deployment(
             "OMP_NUM_THREADS": str(threads(spec.pods, processes)),
             "GOMP_SPINCOUNT": "5000",  # threads of two ranks that spin for long starve each other
         },
-        mounts=(Mount(MODEL, claim=claim, sub_path=ARTIFACT),),
+        mounts=(Mount(MODEL, claim=claim, sub_path=ARTIFACT), *((Mount(CACHE, claim=cache),) if cache else ())),
         processes=processes,
         requests=_REQUESTS,
         grace_seconds=60,
@@ -48,6 +53,8 @@ def deployment(
         more=_PROBES,
     )
     shares = (claim,) if one_node else ()
+    near = keeping(served.digest) if cache else None
+    pod = pod_spec(container, image, spec.pods, restart_policy="Always", shares=shares, near=near)
     metadata = owner.metadata(owner.name, owner.labels(CONTAINER))
     metadata["annotations"] = {Annotation.SERVING: served.model_dump_json(by_alias=True, exclude_none=True)}
     return {
@@ -62,7 +69,7 @@ def deployment(
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {"labels": {**owner.labels(CONTAINER), **sharing_labels(claim)}},
-                "spec": pod_spec(container, image, spec.pods, restart_policy="Always", shares=shares),
+                "spec": pod,
             },
         },
     }

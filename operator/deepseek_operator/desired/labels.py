@@ -79,6 +79,11 @@ def identity_label(identity: str) -> str:
     return identity[:_IDENTITY_DIGITS]
 
 
+def digest_label(digest: str) -> str:
+    """A digest as far as a label holds it."""
+    return digest[:_IDENTITY_DIGITS]
+
+
 def volume_label(claim: str) -> str:
     """A claim's name as a label value, which may be shorter than the name."""
     return digest(claim)[:_VOLUME_DIGITS]

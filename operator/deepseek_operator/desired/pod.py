@@ -17,6 +17,7 @@ USER = 65532
 """The `nonroot` user of the images; numeric, so that the kubelet can tell it is not root."""
 
 _SHARED_MEMORY_MIB = 64
+_NODE = "kubernetes.io/hostname"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,18 @@ def hub_token(secret: SecretKey | None) -> tuple[Mount, ...]:
 
 
 def pod_spec(
-    container: Container, image: Image, settings: PodSettings, *, restart_policy: str, shares: Sequence[str] = ()
+    container: Container,
+    image: Image,
+    settings: PodSettings,
+    *,
+    restart_policy: str,
+    shares: Sequence[str] = (),
+    near: dict[str, str] | None = None,
 ) -> Manifest:
-    """The spec of a pod. `shares` are ReadWriteOnce claims, its label's first: their pods must run on one node."""
+    """The spec of a pod. `shares` are ReadWriteOnce claims, its label's first: their pods must run on one node.
+
+    `near` are labels of pods, of any owner, whose nodes are preferred.
+    """
     spec: Manifest = {
         "restartPolicy": restart_policy,
         "terminationGracePeriodSeconds": container.grace_seconds,
@@ -114,8 +124,14 @@ def pod_spec(
         spec["runtimeClassName"] = settings.runtime_class_name
     if settings.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
+    affinity: Manifest = {}
     if shares:
-        spec["affinity"] = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [_same_node(shares)]}}
+        affinity["requiredDuringSchedulingIgnoredDuringExecution"] = [_same_node(shares)]
+    if near is not None:
+        term = {"labelSelector": {"matchLabels": dict(near)}, "topologyKey": _NODE}
+        affinity["preferredDuringSchedulingIgnoredDuringExecution"] = [{"weight": 100, "podAffinityTerm": term}]
+    if affinity:
+        spec["affinity"] = {"podAffinity": affinity}
     return spec
 
 
@@ -140,7 +156,7 @@ def _same_node(claims: Sequence[str]) -> Manifest:
     if len(claims) > 1:
         hashes = [volume_label(claim) for claim in claims]
         selector = {"matchExpressions": [{"key": Label.VOLUME, "operator": "In", "values": hashes}]}
-    return {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
+    return {"labelSelector": selector, "topologyKey": _NODE}
 
 
 def _container(container: Container, image: Image, settings: PodSettings) -> Manifest:

@@ -36,6 +36,8 @@ def troubled(obj: Object) -> bool:
         case "Deployment":
             wanted = spec.get("replicas", 1)
             return bool(wanted and status.get("replicas", 0) < wanted)
+        case "DaemonSet":
+            return bool(status.get("currentNumberScheduled", 0) < status.get("desiredNumberScheduled", 0))
         case _:
             return False
 

@@ -42,6 +42,7 @@ CHILDREN = (
     POD,
     Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims", SELECTOR),
     Kind("Deployment", "apps/v1", "deployments", SELECTOR),
+    Kind("DaemonSet", "apps/v1", "daemonsets", SELECTOR),
     Kind("Service", "v1", "services", SELECTOR),
     Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies", SELECTOR),
 )

@@ -117,6 +117,7 @@ class TestResource:
 
 
 OPTIONAL = {
+    ("DeepSeekModel", "spec.cache"),
     ("DeepSeekModel", "spec.evaluation"),
     ("DeepSeekModel", "spec.evaluation.benchmark"),
     ("DeepSeekModel", "spec.signing"),

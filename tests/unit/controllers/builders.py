@@ -65,6 +65,12 @@ class Builder:
         self.spec.setdefault("variants", []).append({"name": name, "export": {"onnx": {"type": kind, **calibration}}})
         return self
 
+    def cached(self, *artifacts: str, **settings: Any) -> "Builder":
+        """Copies on nodes, of all that can be served where no artifact is named."""
+        self.having("storage.accessModes", ["ReadWriteMany"])
+        named = {"artifacts": list(artifacts)} if artifacts else {}
+        return self.having("cache", {"claimName": "disks", "capacity": "1Gi", **named, **settings})
+
     def evaluated(self, **settings: Any) -> "Builder":
         """Perplexity on held-out text."""
         return self.having("evaluation", {"text": [{"configMap": {"name": "heldout", "key": "a.txt"}}], **settings})

@@ -9,6 +9,7 @@ MODELS: dict[str, Any] = {
     "Job": client.V1Job,
     "PersistentVolumeClaim": client.V1PersistentVolumeClaim,
     "Deployment": client.V1Deployment,
+    "DaemonSet": client.V1DaemonSet,
     "Service": client.V1Service,
     "ConfigMap": client.V1ConfigMap,
     "NetworkPolicy": client.V1NetworkPolicy,
@@ -21,10 +22,10 @@ def check(manifest: dict[str, Any]) -> None:
     if model is not None:
         model.model_validate(manifest)
     name = manifest["metadata"]["name"]
-    assert len(name) <= (63 if manifest["kind"] in {"Job", "Service", "Deployment"} else 253), name
+    assert len(name) <= (63 if manifest["kind"] in {"Job", "Service", "Deployment", "DaemonSet"} else 253), name
     for value in manifest["metadata"].get("labels", {}).values():
         assert len(value) <= 63, value
-    if manifest["kind"] in {"Job", "Deployment"}:
+    if manifest["kind"] in {"Job", "Deployment", "DaemonSet"}:
         check_restricted(manifest["spec"]["template"])
 
 

@@ -275,7 +275,7 @@ def test_every_reason_for_a_failure_or_a_stall_has_a_remedy() -> None:
         Reason.VERIFYING, Reason.QUANTIZING, Reason.EXPORTING, Reason.SIGNING,
         Reason.EVALUATING, Reason.TRAINING, Reason.SUSPENDED, Reason.COMPLETE, Reason.STARTING, Reason.ROLLING_OUT,
         Reason.SCALED_TO_ZERO, Reason.WAITING_FOR_MODEL, Reason.WAITING_FOR_TRAINING_RUN, Reason.REPAIRED,
-        Reason.CREATED, Reason.REMOVED, Reason.TERMINATING, Reason.GATE_WARNED,
+        Reason.CREATED, Reason.REMOVED, Reason.TERMINATING, Reason.GATE_WARNED, Reason.CACHING,
     }  # fmt: skip
     assert values(Reason) - harmless == set(REMEDIES)
 

@@ -65,6 +65,8 @@ def wander(number: int) -> Callable[[World], object]:
         trained().variant("int8").evaluated(),
         trained().variant("int8").variant("more", ignore=["lm_head"]).evaluated(),
         trained().variant("int8"),
+        trained().variant("int8").cached().evaluated(),
+        trained().variant("int8").cached("base").evaluated(),
         service(model="handbook"),
         service(model="handbook", variant="int8"),
         service(model="seed").having("replicas", 0),
@@ -80,10 +82,11 @@ ACTIONS = st.one_of(
     st.integers(0, 3).map(lose_status),
     st.integers(0, 9).map(lose_job),
     st.integers(0, 9).map(lose_pod),
-    st.integers(0, 9).map(wander),
+    st.integers(0, 11).map(wander),
     st.just(lambda world: world.step()),
     st.just(lambda world: world._run_jobs()),
     st.just(lambda world: world._run_deployments()),
+    st.just(lambda world: world._run_daemonsets()),
 )
 
 

@@ -1,4 +1,4 @@
-"""A cluster in memory, just real enough: it keeps objects, lets Jobs and Deployments work, and seals results."""
+"""A cluster in memory, just real enough: it keeps objects, lets Jobs, Deployments, DaemonSets work, seals results."""
 
 import copy
 from collections.abc import Iterator
@@ -58,6 +58,10 @@ class World:
         self.accuracies: dict[str, TaskScores] = {}
         """What tasks find of the parts of models, where it is not what results.TASK has."""
         self.engines_start = True
+        self.nodes = 2
+        """Those that every DaemonSet is for."""
+        self.copied = True
+        """Whether pods that keep a copy have it."""
         self._serial = 0
 
     # What a user does.
@@ -168,7 +172,7 @@ class World:
         """Every controller once, then Kubernetes; whether anything changed."""
         self.now += timedelta(seconds=1)
         wrote = [self.reconcile(ref) for ref in self.resources() if ref in self.objects]
-        return any([*wrote, self._run_jobs(), self._run_deployments()])
+        return any([*wrote, self._run_jobs(), self._run_deployments(), self._run_daemonsets()])
 
     def settle(self, steps: int = 80) -> "World":
         """Until nothing changes any more."""
@@ -242,7 +246,7 @@ class World:
             return
         live = [pod for pod in self.of_kind("Pod") if pod["status"]["phase"] in ("Pending", "Running")]
         users = [*(pod["spec"] for pod in live)]
-        users += [obj["spec"]["template"]["spec"] for obj in self.of_kind("Deployment")]
+        users += [obj["spec"]["template"]["spec"] for kind in ("Deployment", "DaemonSet") for obj in self.of_kind(kind)]
         for spec in users:
             for volume in spec["volumes"]:
                 assert volume.get("persistentVolumeClaim", {}).get("claimName") != ref.name, f"{ref} is in use"
@@ -279,6 +283,32 @@ class World:
                 "replicas": wanted,
                 "updatedReplicas": wanted,
                 "readyReplicas": ready,
+            }
+            changed |= obj.get("status") != status
+            obj["status"] = status
+        return changed
+
+    def _run_daemonsets(self) -> bool:
+        changed = False
+        for obj in self.of_kind("DaemonSet"):
+            uid, template = obj["metadata"]["uid"], obj["spec"]["template"]
+            pods = [pod for pod in self.of_kind("Pod") if pod["metadata"]["ownerReferences"][0]["uid"] == uid]
+            for pod in [pod for pod in pods if pod["spec"] != template["spec"]] + pods[self.nodes :]:
+                self.drop(Ref.of(pod))
+                pods.remove(pod)
+                changed = True
+            for _ in range(self.nodes - len(pods)):
+                pods.append(self._new_pod(obj))
+                changed = True
+            for pod in pods:
+                if pod["status"]["phase"] == "Running":
+                    pod["status"]["containerStatuses"][0]["ready"] = self.copied
+            ready = sum(pod["status"]["phase"] == "Running" and self.copied for pod in pods)
+            status = {
+                "observedGeneration": obj["metadata"]["generation"],
+                "desiredNumberScheduled": self.nodes,
+                "currentNumberScheduled": self.nodes,
+                "numberReady": ready,
             }
             changed |= obj.get("status") != status
             obj["status"] = status

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from deepseek_operator.api.names import MODEL, SERVICE, Label
 from deepseek_operator.controllers.decision import Ref
 from deepseek_operator.controllers.decision import Warning as ChildWarning
@@ -151,6 +152,13 @@ def test_progress_and_warnings_wake_and_end_with_what_they_speak_of(store: Store
     store.drop(Ref("Pod", "team", "pod"), "uid-pod")
     assert store.observe(owner).warnings == {}
     assert (store.working, store.troubled) == (set(), set())
+
+
+@pytest.mark.parametrize(("scheduled", "troubled"), [(1, True), (2, False)])
+def test_copies_are_in_trouble_while_pods_are_refused(store: Store, scheduled: int, troubled: bool) -> None:
+    status = {"desiredNumberScheduled": 2, "currentNumberScheduled": scheduled}
+    store.put(child(resource(), "DaemonSet", "copies", status=status))
+    assert (Ref("DaemonSet", "team", "copies") in store.troubled) is troubled
 
 
 def test_engines_are_never_asked_for_progress(store: Store) -> None:

@@ -3,6 +3,7 @@
 from pydantic import ConfigDict, Field
 
 from deepseek_operator.api.base import ApiModel, PodSettings, ShortName, Storage, rules
+from deepseek_operator.api.deepseekmodel.cache import CacheSpec
 from deepseek_operator.api.deepseekmodel.evaluation import EvaluationSpec
 from deepseek_operator.api.deepseekmodel.export import ExportSpec
 from deepseek_operator.api.deepseekmodel.gate import GateSpec
@@ -65,6 +66,14 @@ class DeepSeekModelSpec(ApiModel):
                 "!has(self.source.scratch) || self.source.scratch.architecture == 'Llama' || !self.variants.exists(variant, has(variant.export) && has(variant.export.onnx))",
                 "export.onnx is for dense models, Llama: take export.gguf for a mixture of experts",
             ),
+            (
+                "!has(self.cache) || 'ReadWriteMany' in self.storage.accessModes",
+                "cache copies each volume to several nodes: storage.accessModes must have ReadWriteMany",
+            ),
+            (
+                "!has(self.cache) || self.cache.artifacts.all(name, name == 'base' || self.variants.exists(variant, variant.name == name && has(variant.quantization)))",
+                "cache.artifacts must name base or quantized variants of this model",
+            ),
         )
     )
     source: ModelSource = Field(description="Where the weights come from.")
@@ -89,5 +98,9 @@ class DeepSeekModelSpec(ApiModel):
     )
     evaluation: EvaluationSpec | None = Field(
         default=None, description="What is measured of the base and of every quantized variant."
+    )
+    cache: CacheSpec | None = Field(
+        default=None,
+        description="Keeps copies of base and quantized variants on the nodes that serve them. Nothing waits for a copy: a service reads its node's if that is whole, else the artifact's own volume.",
     )
     jobs: PodSettings = Field(default=PodSettings(), description="The pods of this model's Jobs.")

@@ -8,6 +8,7 @@ from deepseek_operator.api.base import ApiModel, CommonStatus
 from deepseek_operator.api.cost import CostStatus
 from deepseek_operator.api.deepseekmodel.architecture import ArchitectureStatus
 from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus, Lineage
+from deepseek_operator.api.deepseekmodel.cache import CacheStatus
 from deepseek_operator.api.deepseekmodel.verification import VerificationStatus
 from deepseek_operator.api.fit import SizingStatus
 
@@ -76,6 +77,7 @@ class DeepSeekModelStatus(CommonStatus):
         default=None,
         description="What the base and the sealed quantized variants take, and on which GPUs of the price sheet each fits.",
     )
+    cache: CacheStatus | None = Field(default=None, description="The copies on nodes, where spec.cache asks for some.")
     cost: CostStatus | None = Field(default=None, description="What the Jobs of this model have used and cost.")
     next: NextStatus | None = Field(
         default=None,
