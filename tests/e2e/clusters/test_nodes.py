@@ -1,4 +1,4 @@
-"""Two nodes: what moves between them, what cannot and says so, and claims that are full when they are full."""
+"""Two nodes: what moves between them, what cannot and says so, what is copied to both, and claims that are full."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 from examples.quickstart.demo import OPERATOR_NAMESPACE, WORKLOADS, release
 from examples.quickstart.kube import condition, kubectl, run
 from examples.quickstart.target import KEYS, LOCAL, target
-from local.places import STATE_VARIABLE
+from local.places import STATE_VARIABLE, Cluster, default_state
 from tests.e2e import journey
 from tests.e2e.cluster import Object, apply, items, make_namespace, read, wait, wait_for_condition
 
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 FIRST, SECOND = "node0", "node1"
+INT8 = {"name": "int8", "quantization": {"scheme": "int8"}}
 SOON = 10.0
 ANSWERS_THE_CALLERS_ADDRESS = """
 import http.server
@@ -213,6 +214,65 @@ def test_a_full_disk_is_reported_and_a_larger_one_helps(namespace: str) -> None:
     wait_for_condition("dsm", namespace, "cramped", "Ready", "True", timeout=120)
 
 
+def test_copies_are_kept_on_both_nodes_served_from_and_make_room(namespace: str) -> None:
+    places = [node.home / "node/var/lib/node-cache" for node in Cluster(default_state()).nodes]
+    for place in places:  # /var/lib/node-cache of each node
+        place.mkdir()
+        os.chown(place, 65532, 65532)
+    kubectl("label", "nodes", FIRST, SECOND, "disk=cache")
+    model = journey.scratch(namespace, "seed")
+    model["spec"]["storage"] = {**journey.STORAGE, "accessModes": ["ReadWriteMany"]}
+    cache = {"claimName": "node-cache", "capacity": "1Gi", "pods": {"nodeSelector": {"disk": "cache"}}}
+    apply(*node_cache(namespace), journey.text(namespace), {**model, "spec": {**model["spec"], "cache": cache}})
+    wait_for_condition("dsm", namespace, "seed", "Cached", "True", timeout=120)
+    status = read("dsm", namespace, "seed")["status"]
+    assert status["cache"]["copies"] == "2/2"
+    assert all((place / status["digest"] / "artifact" / "config.json").is_file() for place in places)
+
+    apply(journey.service(namespace, "chat", "seed"))
+    wait_for_condition("dsis", namespace, "chat", "Ready", "True", timeout=120)
+    log = kubectl("logs", "deployment/chat", "-n", namespace)
+    assert f"weights=/cache/{status['digest']}/artifact" in log
+
+    tight = {"variants": [INT8], "cache": {"capacity": status["cache"]["bytes"] + 65536}}
+    kubectl("patch", "dsm", "seed", "-n", namespace, "--type=merge", "-p", json.dumps({"spec": tight}))
+    full = wait_for_condition("dsm", namespace, "seed", "Cached", "False", 120, "CacheFull")
+    assert f"DeepSeekModel/{namespace}/seed base" in full["message"]
+    assert failure("dsm", namespace, "seed")[0] == "CacheFull"
+    wait_for_condition("dsm", namespace, "seed", "Ready", "True", timeout=60)
+
+    kubectl("delete", "dsis", "chat", "-n", namespace)  # its engine holds the copy that it reads
+    only = {"cache": {"artifacts": ["int8"]}}
+    kubectl("patch", "dsm", "seed", "-n", namespace, "--type=merge", "-p", json.dumps({"spec": only}))
+    wait_for_condition("dsm", namespace, "seed", "Cached", "True", timeout=120)
+    assert read("dsm", namespace, "seed")["status"]["cache"]["copies"] == "2/2"
+    assert not any((place / status["digest"]).exists() for place in places)
+
+
+def node_cache(namespace: str) -> list[Object]:
+    """A claim whose volume is /var/lib/node-cache of whichever node a pod is on."""
+    labelled = [{"key": "disk", "operator": "In", "values": ["cache"]}]
+    spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    volume = {
+        **spec,
+        "capacity": {"storage": "1Gi"},
+        "persistentVolumeReclaimPolicy": "Retain",
+        "claimRef": {"namespace": namespace, "name": "node-cache"},
+        "local": {"path": "/var/lib/node-cache"},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": labelled}]}},
+    }
+    claim = {**spec, "resources": {"requests": {"storage": "1Gi"}}, "volumeName": f"{namespace}-node-cache"}
+    return [
+        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": claim["volumeName"]}, "spec": volume},
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "node-cache", "namespace": namespace},
+            "spec": claim,
+        },
+    ]
+
+
 def failure(kind: str, namespace: str, name: str) -> tuple[str, str]:
     """Reason and message of the last failure of a resource."""
     found = read(kind, namespace, name)["status"].get("lastFailure", {})
@@ -220,7 +280,7 @@ def failure(kind: str, namespace: str, name: str) -> tuple[str, str]:
 
 
 def test_a_drained_nodes_engine_comes_up_elsewhere_or_says_why_not(services: str) -> None:
-    kubectl("drain", SECOND, "--delete-emptydir-data", "--timeout=60s")
+    kubectl("drain", SECOND, "--delete-emptydir-data", "--ignore-daemonsets", "--timeout=60s")
     try:
         wait("the free engine to move", lambda: nodes_of(services)["free"] == {FIRST}, timeout=60)
         wait_for_condition("dsis", services, "free", "Ready", "True", timeout=120)
