@@ -91,12 +91,16 @@ def test_positions_that_were_read_otherwise_are_never_sealed(tmp_path: Path, mon
     assert not (tmp_path / "out" / "artifact").exists()
 
 
-def test_int8_is_calibrated_and_close_and_smaller_and_the_same_again(tmp_path: Path) -> None:
+def test_int8_is_calibrated_and_close_and_smaller_and_the_same_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = base(tmp_path, "Llama", hidden_size=128, intermediate_size=352)
     calibration = {"text": [str(tmp_path / "text.txt")], "samples": 16, "sequenceLength": 48}
     plain, _ = exported(source, tmp_path / "float32")
     export, proof = exported(source, tmp_path / "int8", type="int8", calibration=calibration)
-    again, _ = exported(source, tmp_path / "again", type="int8", calibration=calibration)
+    monkeypatch.setenv(environment.VARIABLE, str(environment.directory()))
+    monkeypatch.chdir(tmp_path)
+    again, _ = exported(source.relative_to(tmp_path), Path("again"), type="int8", calibration=calibration)
     assert export.sha256 == again.sha256
     assert export.weight_bytes_after < 0.5 * plain.weight_bytes_after
     assert export.calibration is not None

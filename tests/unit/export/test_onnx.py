@@ -171,6 +171,8 @@ def test_a_program_has_no_network_to_ask_and_its_packages_first(
         "json.dump([sys.path[:1], os.environ['HF_HUB_OFFLINE']], open(asked['told'], 'w'))"
     )
     program(tmp_path, body, monkeypatch)
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setenv(environment.VARIABLE, tmp_path.name)
     environment.run("convert", {"told": str(tmp_path / "told")}, tmp_path)
     assert (tmp_path / "told").read_text() == f'[["{tmp_path}"], "1"]'
 

@@ -27,7 +27,7 @@ _LAST_LINES = 20
 
 def directory() -> Path:
     """Where the packages are; ConfigurationError `ExportEnvironmentMissing` where they are not."""
-    found = Path(os.environ.get(VARIABLE, "/opt/onnx"))
+    found = Path(os.environ.get(VARIABLE, "/opt/onnx")).absolute()  # a program has another working directory
     if not (found / "optimum").is_dir():
         raise ConfigurationError(
             "ExportEnvironmentMissing",

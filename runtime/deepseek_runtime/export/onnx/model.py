@@ -40,9 +40,10 @@ def run(job: ExportJob, reporter: Reporter) -> JobResult:
     checkpoint.check(config, size)
     environment.directory()
     sequences = _sequences(job, source, config.max_position_embeddings)
-    directory = seal.partial(place(job), job.identity)
+    home = place(job).absolute()  # the programs have another working directory
+    directory = seal.partial(home, job.identity)
     space.demand(directory, "What an export writes meanwhile", _demand(size, described.vocab_size))
-    with tempfile.TemporaryDirectory(prefix=f"{seal.PREFIX}scratch-", dir=place(job)) as work:
+    with tempfile.TemporaryDirectory(prefix=f"{seal.PREFIX}scratch-", dir=home) as work:
         scratch = Path(work)
         _report(reporter, 0)
         _remember(load_model(source, torch.float32), sequences, scratch)
@@ -81,7 +82,7 @@ def run(job: ExportJob, reporter: Reporter) -> JobResult:
             proof=found,
         ),
     )
-    return seal.seal(place(job), job.identity, result)
+    return seal.seal(home, job.identity, result)
 
 
 def _sequences(job: ExportJob, source: Path, longest: int) -> Sequences | None:
