@@ -68,6 +68,14 @@ def test_what_a_graph_cannot_be_is_refused(change: dict[str, object], size: int,
         checkpoint.check(config, size)
 
 
+def test_tied_embeddings_are_twice_in_a_graph() -> None:
+    shape = {"architectures": ["LlamaForCausalLM"], "vocab_size": 131072, "hidden_size": 1024}
+    untied, tied = (LlamaConfig(**shape, tie_word_embeddings=each) for each in (False, True))
+    checkpoint.check(untied, checkpoint.graph_bytes(untied, 480_000_000))
+    with pytest.raises(DataError, match="2,456,870,912 bytes"):
+        checkpoint.check(tied, checkpoint.graph_bytes(tied, 480_000_000))
+
+
 def test_positions_are_named_as_the_older_transformers_reads_them() -> None:
     plain = checkpoint.translated(LlamaConfig(rope_parameters={"rope_type": "default", "rope_theta": 5e5}).to_dict())
     assert (plain["rope_theta"], plain["rope_scaling"]) == (5e5, None)

@@ -15,6 +15,12 @@ SCALINGS = ("default", "linear", "llama3", "yarn")
 """Ways to scale positions that are the same for every length: a graph cannot have others."""
 
 
+def graph_bytes(config: PretrainedConfig, parameters: int) -> int:
+    """Of the graph's weights: in float32, and tied embeddings twice, for the output layer has them transposed."""
+    twice = config.vocab_size * config.hidden_size if config.tie_word_embeddings else 0
+    return 4 * (parameters + twice)
+
+
 def check(config: PretrainedConfig, size: int) -> None:
     """DataError `UnsupportedExport` for what an ONNX graph would compute otherwise, or could not hold."""
     name = (config.architectures or ["none"])[0]
@@ -25,7 +31,8 @@ def check(config: PretrainedConfig, size: int) -> None:
         raise unsupported(f"Positions are scaled by {scaling}; a graph has {', '.join(SCALINGS)}.")
     if size > LARGEST:
         raise unsupported(
-            f"In float32 the weights are {size:,} bytes, and one ONNX file holds less than 2 GiB. Take export.gguf."
+            f"In float32 the graph's weights are {size:,} bytes, and one ONNX file holds less than 2 GiB. "
+            "Take export.gguf."
         )
 
 

@@ -36,7 +36,7 @@ def run(job: ExportJob, reporter: Reporter) -> JobResult:
     source = Path(job.input)
     described = facts.architecture(source)
     config = load_config(source)
-    size = 4 * described.parameters
+    size = checkpoint.graph_bytes(config, described.parameters)
     checkpoint.check(config, size)
     environment.directory()
     sequences = _sequences(job, source, config.max_position_embeddings)
