@@ -1,6 +1,7 @@
 """What of the export to ONNX needs no onnxruntime: what is refused, what is translated, what an answer must be."""
 
 import errno
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -28,6 +29,18 @@ def test_a_mixture_of_experts_is_refused_with_the_way_out(architecture: str, tmp
     with pytest.raises(DataError, match=r"mixture of experts.* Take export\.gguf") as error:
         exporting.run(onnx_job(source, tmp_path / "out"), Reports())
     assert error.value.reason == "UnsupportedExport"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("format_", [{"format": "onnx", "type": "float32"}, {"format": "gguf", "type": "f16"}])
+def test_a_family_that_is_not_computed_here_is_refused_by_its_name(format_: dict[str, str], tmp_path: Path) -> None:
+    source = base(tmp_path, "Llama")
+    config = json.loads((source / "config.json").read_text("utf-8"))
+    other = {**config, "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"}
+    (source / "config.json").write_text(json.dumps(other), "utf-8")
+    with pytest.raises(ConfigurationError, match=r"Qwen2ForCausalLM; this runtime has .*LlamaForCausalLM") as error:
+        formats.run(onnx_job(source, tmp_path / "out", **format_), Reports())
+    assert error.value.reason == "UnknownArchitecture"
     assert not (tmp_path / "out").exists()
 
 
