@@ -27,6 +27,7 @@ _ELSEWHERE = ("pod affinity rules", "volume node affinity conflict", "Persistent
 _NO_DEVICE = re.compile(r"Insufficient [\w.-]+/")
 """Extended resources have a domain: nvidia.com/gpu."""
 _UNBOUND = "unbound immediate PersistentVolumeClaims"
+_NO_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 _LONGEST = 4096
 
 
@@ -62,7 +63,7 @@ class Failure:
 
 def pods_failure(pods: Sequence[Object], observed: Observed) -> Failure | None:
     """The newest failure among pods; those that are being deleted do not count, nor does one that ended well."""
-    found = [failure for pod in pods for failure in _pod_failures(pod, observed.warnings.get(_uid(pod), ()))]
+    found = [failure for pod in pods for failure in _pod_failures(pod, observed)]
     return max(found, key=lambda failure: (failure.time, failure.pod or "")) if found else None
 
 
@@ -116,8 +117,8 @@ def running_terminated(pod: Object) -> Object | None:
     return None
 
 
-def _pod_failures(pod: Object, warnings: Sequence[WarningEvent]) -> Iterator[Failure]:
-    status = pod.get("status") or {}
+def _pod_failures(pod: Object, observed: Observed) -> Iterator[Failure]:
+    status, warnings = pod.get("status") or {}, observed.warnings.get(_uid(pod), ())
     if deleting(pod) or status.get("phase") == "Succeeded":
         return
     name = pod["metadata"]["name"]
@@ -132,7 +133,7 @@ def _pod_failures(pod: Object, warnings: Sequence[WarningEvent]) -> Iterator[Fai
         if not container.get("ready", False):
             yield from _container_failure(pod, container)
     if status.get("phase", "Pending") == "Pending":
-        yield from _scheduling_failure(pod, warnings)
+        yield from _scheduling_failure(pod, warnings, observed)
         if (warning := _last(warnings, _MOUNT)) is not None:
             yield Failure(
                 _unmounted(warning.message), f"pod {name} cannot mount: {warning.message}", warning.time, name
@@ -183,13 +184,15 @@ def _ended(pod: str, ended: Object) -> Failure | None:
     return Failure(reason or Reason.CRASHED, happened, time, pod, code)
 
 
-def _scheduling_failure(pod: Object, warnings: Sequence[WarningEvent]) -> Iterator[Failure]:
+def _scheduling_failure(pod: Object, warnings: Sequence[WarningEvent], observed: Observed) -> Iterator[Failure]:
     name = pod["metadata"]["name"]
     for condition in _conditions(pod):
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
             message = condition.get("message", "")
             if _UNBOUND in message and not warnings:
                 continue  # a new claim is bound in a moment; warnings are looked up only when it is not
+            if (missed := _NO_CLAIM.search(message)) and observed.child("PersistentVolumeClaim", missed[1]):
+                continue  # the scheduler heard of the pod before it heard of the claim
             happened = f"no node can run pod {name}: {message}"
             yield Failure(_unschedulable(message), happened, condition.get("lastTransitionTime", ""), name)
 

@@ -89,6 +89,17 @@ def test_an_unbound_volume_is_a_failure_only_when_kubernetes_warns_of_it() -> No
     assert "storage class" in failure["message"]
 
 
+def test_a_claim_that_the_scheduler_has_not_heard_of_yet_is_no_failure() -> None:
+    world = World()
+    world.held = {"build"}
+    world.apply(scratch()).settle()
+    (pod,), (claim,) = world.of_kind("Pod"), world.of_kind("PersistentVolumeClaim")
+    pod["status"] = unschedulable(f'persistentvolumeclaim "{claim["metadata"]["name"]}" not found. not found')
+    world.reconcile(Ref(MODEL, NAMESPACE, "seed"))
+    assert "lastFailure" not in world.status(MODEL, "seed")
+    assert [event for event in world.events if event.type == "Warning"] == []
+
+
 @pytest.mark.parametrize(("status", "reason", "said"), STUCK_PODS)
 def test_a_pod_in_trouble_shows_up_in_the_model_at_once(status: Object, reason: str, said: str) -> None:
     world = World()
