@@ -58,6 +58,7 @@ REMEDIES: dict[str, str] = {
     Reason.UNSAFE_MODEL: "Name a repository with safetensors, and exclude what can run code.",
     Reason.UNKNOWN_ARCHITECTURE: "Name a model of the families DeepSeek-V3, DeepSeek-V2 or Llama.",
     Reason.UNSUPPORTED_QUANTIZATION: "Name a repository or revision with plain weights.",
+    Reason.ALREADY_QUANTIZED: "Make the variant of a model with plain weights, or drop it.",
     Reason.UNSUPPORTED_EXPORT: "Drop the export, or export a model without what the message names.",
     Reason.UNFAITHFUL_EXPORT: (
         "Calibrate int8 with more text, and such as the model will see, or take type float32, or export.gguf."
@@ -68,6 +69,7 @@ REMEDIES: dict[str, str] = {
         'NAME --subresource=status --type=merge -p \'{"status":{"architecture":null}}\'`; for other attention than '
         "latent, compressed and grouped-query there is no sizing."
     ),
+    Reason.NEWER_VERSION: "Give the chart a runtime image as new as its operator.",
     Reason.CRASHED: "Read the log with `kubectl logs --previous` on the pod; it is started again.",
     Reason.NODE_LOST: (
         "Bring the node back, or delete it with `kubectl delete node`: its pods are then made anew elsewhere, as far "
@@ -87,6 +89,8 @@ REMEDIES: dict[str, str] = {
     ),
     Reason.SHAPE_MISMATCH: "Put together config.json and weights of one model.",
     Reason.BAD_WEIGHTS: "Replace the file that is named by an intact copy.",
+    Reason.BAD_TOKENIZER: "Put an intact tokenizer.json of this model beside its weights.",
+    Reason.BAD_FILE: "Replace the file that is named by an intact copy.",
     Reason.BAD_ARCHIVE: "Pack the model's files anew, as plain files.",
     Reason.MISSING_FILE: "Put the file that is named beside the others, or correct what the source selects.",
     Reason.UNSAFE_FILE: "Put the model's own files there: no links, devices or other programs' files.",

@@ -168,6 +168,21 @@ def failed(reason: str, message: str) -> str:
     return encode(JobResult(kind="build", identity="x", outcome="failed", reason=reason, message=message))
 
 
+@pytest.mark.parametrize(("reason", "code"), [("BadTokenizer", 65), ("BadFile", 65), ("NewerVersion", 64)])
+def test_why_work_can_never_succeed_is_the_reason_that_people_wait_for(reason: str, code: int) -> None:
+    world = World()
+    world.held = {"build"}
+    world.apply(scratch()).settle()
+    (job,) = world.jobs("build")
+    world.end_pod(job["metadata"]["name"], code, failed(reason, "tokenizer.json cannot be read."))
+    world.settle()
+    for condition in ("Stalled", "Ready", "Acquired"):
+        found = world.condition(MODEL, "seed", condition)
+        assert found is not None
+        assert found[1] == reason
+        assert "tokenizer.json cannot be read" in found[2]
+
+
 def test_a_job_that_failed_for_good_stalls_and_is_tried_again_when_something_changed() -> None:
     world = World()
     world.held = {"build"}
