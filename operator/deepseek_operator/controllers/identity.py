@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from deepseek_runtime.wire.base import digest
-from deepseek_runtime.wire.job import ALGORITHMS, HttpSource
+from deepseek_runtime.wire.job import HttpSource, algorithm
 from deepseek_runtime.wire.verification import Verification
 
 from deepseek_operator.api.base import DataSource
@@ -244,4 +244,4 @@ def _identity(kind: str, inputs: Mapping[str, Any], recipe: Mapping[str, Any]) -
 def _work(kind: str, inputs: Mapping[str, Any], recipe: Mapping[str, Any]) -> Preimage:
     introduced = INTRODUCED[kind]
     changed = {name: value for name, value in recipe.items() if name not in introduced or introduced[name] != value}
-    return {"kind": kind, "inputs": inputs, "recipe": changed, "algorithm": ALGORITHMS[kind]}
+    return {"kind": kind, "inputs": inputs, "recipe": changed, "algorithm": algorithm(kind, recipe)}

@@ -7,7 +7,7 @@ from typing import Any
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.weights import manifest
 from deepseek_runtime.wire.base import digest
-from deepseek_runtime.wire.job import ALGORITHMS
+from deepseek_runtime.wire.job import algorithm
 
 OWNER = "local"
 
@@ -35,4 +35,4 @@ def complete(text: str) -> str:
 def _identity(job: dict[str, Any]) -> str:
     places = ("output", "owner", "input", "base", "credential")
     inputs = {name: value for name, value in job.items() if name not in places}
-    return digest({"algorithm": ALGORITHMS.get(str(job.get("kind"))), **inputs})
+    return digest({"algorithm": algorithm(str(job.get("kind")), job), **inputs})

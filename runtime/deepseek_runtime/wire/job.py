@@ -5,6 +5,7 @@ it. So that an operator still drives the runtime before it, a document leaves ou
 """
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
@@ -21,6 +22,7 @@ ALGORITHMS: dict[str, int] = {
     "publish": 1,
     "quantize": 1,
     "export": 1,
+    "export onnx int8": 2,
     "evaluate": 1,
     "compare": 1,
     "longcontext": 1,
@@ -30,7 +32,18 @@ ALGORITHMS: dict[str, int] = {
     "verify": 1,
     "sign": 1,
 }
-"""Raised by hand when the same recipe would give other bytes: part of the identity of work, unlike the image."""
+"""Raised by hand when the same recipe would give other bytes: part of the identity of work, unlike the image.
+
+A format and type of export that changes alone has a number of its own, so that the others are not written again.
+"""
+
+
+def algorithm(kind: str, recipe: Mapping[str, object]) -> int | None:
+    """The number of a recipe; None where the kind is none."""
+    own = f"{kind} {recipe.get('format')} {recipe.get('type')}"
+    return ALGORITHMS.get(own, ALGORITHMS.get(kind))
+
+
 VERSION = 2
 """The newest version of a Job's document that this code reads. Runtimes of version 1 ignore fields they do not know."""
 

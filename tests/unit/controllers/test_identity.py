@@ -143,7 +143,7 @@ def test_golden() -> None:
         "quantize": "6b5c30dcf2f3b7cb02de7be77c7075b6df4fd99c1e7e1fe1099beeace9c540d4",
         "export": "91e66bcb59c6de01835d211f8649fc69673a881983aa9f711ac5a2eacf09d03d",
         "onnx": "750fddbada70d9f8489b511242e1de5ad751664d7ff2d6acbd9f8707e5954d05",
-        "onnxInt8": "e64046f213da3df44332f20e569581b07837308d63c155b4ed66a87f3512bff5",
+        "onnxInt8": "9895751e6a4fd94bc55e2bca7a2dcd076d310bf16fb99a9ce52bfd7c8c35b48a",
         "fetch": "05edc1c28817e8eb4769b07407ae0e987a0484d750f8789daf8c806785670158",
         "dataset": "2f5d2912f8348e65e76354d4493bb5430b82a5fd1bfe072d2698b0d3f1082d6c",
         "trainOnDataset": "b4c0e3886a86b9c856e4d83519d0f14cc5e9fef0ccf5a3e98baa015f5b71884f",

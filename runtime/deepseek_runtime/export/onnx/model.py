@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from deepseek_runtime.export.onnx import checkpoint, environment, proof
+from deepseek_runtime.export.onnx import checkpoint, environment, proof, smoothing
 from deepseek_runtime.job import space
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.job.place import place
@@ -101,6 +101,8 @@ def _remember(model: PreTrainedModel, sequences: Sequences | None, scratch: Path
     tokens = proof.made_up(model) if sequences is None else proof.excerpt(sequences.tokens)
     np.save(scratch / "tokens.npy", tokens.numpy())
     proof.remember(model, tokens, scratch / "expected.npy")
+    if sequences is not None:
+        smoothing.smooth(model, sequences.tokens)
     checkpoint.write(model, scratch / "checkpoint")
 
 

@@ -1,6 +1,11 @@
-"""Static int8 of an ONNX graph's linear layers, by Optimum's quantizer."""
+"""Static int8 of an ONNX graph's linear layers: calibrated by Optimum, written by onnxruntime's own quantizer.
+
+Optimum's quantizes the outputs of linear layers, too, and cannot be told not to; what they are added to is float32, so
+that it would cost accuracy and save nothing.
+"""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,21 +13,22 @@ from typing import Any
 
 import numpy as np
 import onnx  # type: ignore[import-not-found]
-from onnxruntime.quantization import CalibrationMethod, QuantFormat  # type: ignore[import-not-found]
+from onnxruntime.quantization import CalibrationMethod, QuantType  # type: ignore[import-not-found]
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer  # type: ignore[import-not-found]
 from optimum.onnxruntime import ORTQuantizer  # type: ignore[import-not-found]
-from optimum.onnxruntime.configuration import CalibrationConfig, QuantizationConfig  # type: ignore[import-not-found]
+from optimum.onnxruntime.configuration import CalibrationConfig  # type: ignore[import-not-found]
 
+FILE, CONFIG = "model.onnx", "config.json"
 LINEAR = "MatMul"
 
 
 def main(asked: dict[str, str]) -> None:
     """Calibrate `model`/model.onnx with tokens (sequences, length) and write the quantized one into `output`."""
-    source = Path(asked["model"])
-    graph = onnx.load(source / "model.onnx", load_external_data=False).graph
+    source, output = Path(asked["model"]), Path(asked["output"])
+    model = onnx.load(source / FILE)
     tokens = np.load(asked["tokens"])
-    quantizer = ORTQuantizer.from_pretrained(source, file_name="model.onnx")
-    ranges = quantizer.fit(
-        Samples(tokens, _caches(graph)),
+    ranges = ORTQuantizer.from_pretrained(source, file_name=FILE).fit(
+        Samples(tokens, _caches(model.graph)),
         CalibrationConfig(
             dataset_name="text",
             dataset_config_name="",
@@ -33,18 +39,27 @@ def main(asked: dict[str, str]) -> None:
         onnx_augmented_model_name=asked["augmented"],
         operators_to_quantize=[LINEAR],
     )
-    quantizer.quantize(
-        QuantizationConfig(
-            is_static=True,
-            format=QuantFormat.QDQ,
-            per_channel=True,
-            operators_to_quantize=[LINEAR],
-            nodes_to_quantize=_linear_layers(graph),
-        ),
-        save_dir=asked["output"],
-        file_suffix=None,
-        calibration_tensors_range=ranges,
+    quantizer = QDQQuantizer(
+        model,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=ranges,
+        nodes_to_quantize=_linear_layers(model.graph),
+        nodes_to_exclude=[],
+        op_types_to_quantize=[LINEAR],
+        extra_options={
+            "ActivationSymmetric": False,
+            "WeightSymmetric": True,
+            "OpTypesToExcludeOutputQuantization": [LINEAR],
+            "QDQOpTypePerChannelSupportToAxis": {LINEAR: 1},
+        },
     )
+    quantizer.quantize_model()
+    output.mkdir()
+    quantizer.model.save_model_to_file(str(output / FILE), use_external_data_format=False)
+    shutil.copyfile(source / CONFIG, output / CONFIG)
 
 
 def _linear_layers(graph: Any) -> list[str]:
