@@ -119,5 +119,5 @@ $(ONNX)/ready: runtime/requirements-onnx.lock
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --only-binary=:all: --upgrade --target $(ONNX)/packages -r $<
 	@touch $@
 
-bench: setup ## figures of the operator's core and of the runtime; ONLY=name for one scenario, SCALE=0.1 for a smaller cluster
-	$(BIN)/python -m benchmarks $(ONLY) $(if $(SCALE),--scale $(SCALE))
+bench: setup $(if $(filter onnx,$(or $(ONLY),onnx)),$(ONNX)/ready) ## figures of the operator's core and of the runtime; ONLY=name for one scenario, SCALE=0.1 for a smaller cluster
+	DEEPSEEK_ONNX=$(ONNX)/packages $(BIN)/python -m benchmarks $(ONLY) $(if $(SCALE),--scale $(SCALE))

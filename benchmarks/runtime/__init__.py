@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.report import Measurement
-from benchmarks.runtime import decode, manifest, quality, size, streaming
+from benchmarks.runtime import decode, manifest, onnx, quality, size, streaming
 
 Run = Callable[[Path], list[Measurement]]
 """Given a directory that all scenarios of a run share: a model that one has made is there for the next."""
@@ -13,6 +13,7 @@ RUNTIME: dict[str, Run] = {
     "manifest": manifest.run,
     "size": size.run,
     "quality": quality.run,
+    "onnx": onnx.run,
     "streaming": streaming.run,
     "decode": decode.run,
 }
