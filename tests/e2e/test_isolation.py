@@ -41,6 +41,12 @@ def engine(namespace: str) -> Object:
     return next(pod for pod in found if "deletionTimestamp" not in pod["metadata"])
 
 
+def staying_pods(namespace: str, selector: str) -> set[str]:
+    """Names; not of pods that end, for those of a deleted service outlive its policy."""
+    found = items("pods", namespace, selector)
+    return {pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"]}
+
+
 @pytest.fixture
 def spy(life: str) -> Iterator[str]:
     """A tenant's own pod behind the engine's Service."""
@@ -98,9 +104,7 @@ def test_what_a_spy_catches_is_good_for_nothing_but_to_be_handed_on_once(life: s
 
 def test_every_pod_is_selected_by_its_owners_network_policy(life: str) -> None:
     """The local cluster does not enforce policies; what they say is all that can be seen here."""
-    ours = items("pods", life, "app.kubernetes.io/managed-by=deepseek-operator")
-    # those of a service that was deleted end after its policy
-    pods = {pod["metadata"]["name"] for pod in ours if "deletionTimestamp" not in pod["metadata"]}
+    pods = staying_pods(life, "app.kubernetes.io/managed-by=deepseek-operator")
     selected: set[str] = set()
     for policy in items("networkpolicies", life):
         spec = policy["spec"]
@@ -113,6 +117,6 @@ def test_every_pod_is_selected_by_its_owners_network_policy(life: str) -> None:
         engine = policy["metadata"]["name"].startswith("inferenceservice-")
         assert [port["port"] for port in rule["ports"]] == ([8000, 9400] if engine else [9400])
         labels = ",".join(f"{key}={value}" for key, value in spec["podSelector"]["matchLabels"].items())
-        selected |= {pod["metadata"]["name"] for pod in items("pods", life, labels)}
+        selected |= staying_pods(life, labels)
     assert pods
-    assert pods <= selected
+    assert selected == pods
