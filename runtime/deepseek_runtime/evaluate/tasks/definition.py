@@ -14,6 +14,8 @@ from deepseek_runtime.job.errors import DataError
 
 LONGEST = 256 * 1024
 """Bytes of a task file."""
+DEEPEST = 16
+"""Lists and mappings in each other. The time to read a file grows with the square of its depth."""
 CODE = frozenset(
     {
         "custom_dataset",
@@ -185,8 +187,13 @@ def read(path: Path) -> Definition:
 
 def _composed(path: Path, text: str) -> yaml.Node | None:
     """The file's nodes, once none of them is more than data; errors: DataError, YAMLError."""
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-        raise _bad(path, "it has aliases (*name), which are not taken. Write the value out")
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise _bad(path, "it has aliases (*name), which are not taken. Write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise _bad(path, f"its lists and mappings are more than {DEEPEST} deep in each other")
     node = yaml.compose(text, yaml.SafeLoader)
     if node is not None:
         _check(path, node, "the file")

@@ -89,8 +89,14 @@ def test_what_cannot_be_computed_here_is_named(tmp_path: Path, old: str, new: st
 
 
 def test_a_large_or_deep_file_is_refused(tmp_path: Path) -> None:
-    for text in ("#" * (definition.LONGEST + 1), "[" * 20_000):
-        with pytest.raises(DataError):
+    deepest = definition.LONGEST // 2
+    for text, said in (
+        ("#" * (definition.LONGEST + 1), "bytes"),
+        ("[" * definition.LONGEST, "deep"),
+        ("[" * deepest + "]" * deepest, "deep"),
+        ("{a: " * (definition.LONGEST // 4), "deep"),
+    ):
+        with pytest.raises(DataError, match=said):
             read(tmp_path, text)
 
 
