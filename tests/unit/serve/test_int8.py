@@ -102,6 +102,7 @@ def test_static_rounds_to_the_levels_of_evaluation(
     torch.manual_seed(seed)
     held, x = static(24, 96, *scales), torch.randn(rows, 96).to(dtype)
     x[0, :2] = torch.tensor([1000, -1000])
+    x[0, 2:] = scales[0] * torch.arange(0.5, 94.5).nextafter(torch.zeros(94))  # the nearest below a half
     bias, add = torch.randn(24 * len(scales)), torch.randn(rows, 24 * len(scales))
     parts = held.dequantize(torch.float32).double().split(24)
     rounded = [by_scale(x.float(), scale).double() @ part.T for part, scale in zip(parts, scales, strict=True)]

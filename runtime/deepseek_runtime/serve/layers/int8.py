@@ -140,7 +140,8 @@ class StaticInt8Linear:
         """(rows, in) to (rows, out), plus `add` of the result's shape."""
         exact = x.float()
         parts = [
-            weight((exact / scale).clamp_(-LARGEST, LARGEST))  # the kernel, which rounds, would reach to -128
+            # The kernel rounds too, but down to -128, and what is just below a half upwards: it adds 128 first.
+            weight((exact / scale).round_().clamp_(-LARGEST, LARGEST))
             for scale, weight in zip(self.scales, self.weights, strict=True)
         ]
         y = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
