@@ -84,6 +84,30 @@ def wait_for_condition(
     return condition(read(kind, namespace, name), type_)
 
 
+def program_pod(namespace: str, name: str, program: str, claim: str | None = None) -> Object:
+    """A user's pod that runs a Python program once, with a claim, or a volume of its own, at /v."""
+    volume = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
+    container = {
+        "name": "python",
+        "image": target().image("runtime"),
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/opt/venv/bin/python3", "-c", program],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+    }
+    user = {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532}
+    spec = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 0,
+        "automountServiceAccountToken": False,
+        "securityContext": {**user, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+        "volumes": [{"name": "v", **volume}],
+    }
+    meta = {"name": name, "namespace": namespace, "labels": {"app": name}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
 def processes_of(pod: Object) -> list[int]:
     """Process ids, on this machine, of a pod's containers (not of its sandbox); skips where its node is elsewhere."""
     if not target().is_local:

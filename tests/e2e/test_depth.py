@@ -10,9 +10,20 @@ from pathlib import Path
 import pytest
 
 from examples.quickstart.kube import kubectl
-from examples.quickstart.target import Failed, target
+from examples.quickstart.target import Failed
 from tests.e2e import journey
-from tests.e2e.cluster import Caller, Object, apply, create_key, items, make_namespace, read, wait, wait_for_condition
+from tests.e2e.cluster import (
+    Caller,
+    Object,
+    apply,
+    create_key,
+    items,
+    make_namespace,
+    program_pod,
+    read,
+    wait,
+    wait_for_condition,
+)
 from tests.unit.signing import official
 
 NAMESPACE = "e2e-depth"
@@ -183,22 +194,7 @@ def _meta(name: str) -> Object:
 
 def _volume(claim: str, directory: Path) -> Path:
     """A copy of what lies on a claim."""
-    container = {
-        "name": "reader",
-        "image": target().image("runtime"),
-        "command": ["/opt/venv/bin/python3", "-c", "import time; time.sleep(600)"],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": [{"name": "v", "mountPath": "/v", "readOnly": True}],
-    }
-    spec = {
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 1,
-        "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [container],
-        "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}],
-    }
-    apply({"apiVersion": "v1", "kind": "Pod", "metadata": _meta("reader"), "spec": spec})
+    apply(program_pod(NAMESPACE, "reader", "import time; time.sleep(600)", claim))
     kubectl("wait", "pod/reader", "-n", NAMESPACE, "--for=condition=Ready", "--timeout=60s")
     text = kubectl("exec", "-n", NAMESPACE, "reader", "--", "/opt/venv/bin/python3", "-c", TAR)
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(text))) as archive:

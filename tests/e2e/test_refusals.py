@@ -7,12 +7,18 @@ import pytest
 
 from examples.quickstart.demo import OPERATOR_NAMESPACE, WORKLOADS, release
 from examples.quickstart.kube import condition, kubectl
-from examples.quickstart.target import Failed, target
+from examples.quickstart.target import Failed
 from tests.e2e import journey
-from tests.e2e.cluster import Object, apply, items, make_namespace, read, wait, wait_for_condition
+from tests.e2e.cluster import apply, items, make_namespace, program_pod, read, wait, wait_for_condition
 
 SOON = 10.0
 NAMESPACE = "e2e-refusals"
+SPOILS_ITS_WEIGHTS = """
+import glob
+file = open(glob.glob("/v/artifact/*.safetensors")[0], "r+b")
+file.seek(-3, 2)
+file.write(b"x")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +176,8 @@ def test_a_policy_that_refuses_the_pods(namespace: str) -> None:
 
 def _refused(namespace: str) -> bool:
     """A policy takes some seconds until all of the API server knows it."""
-    pod = _vandal(namespace, "none")
-    pod["metadata"] |= {"name": "probe", "labels": {"deepseek-operator.io/owner-name": "unwanted"}}
+    pod = program_pod(namespace, "probe", "", "none")
+    pod["metadata"]["labels"] = {"deepseek-operator.io/owner-name": "unwanted"}
     try:
         kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(pod))
     except Failed as error:
@@ -183,39 +189,10 @@ def test_a_tampered_weight_file_is_never_served(life: str) -> None:
     apply(journey.scratch(life, "victim"))
     wait_for_condition("deepseekmodels", life, "victim", "Ready", "True", timeout=90)
     claim = read("deepseekmodels", life, "victim")["status"]["artifacts"][0]["claim"]
-    apply(_vandal(life, claim))
+    apply(program_pod(life, "vandal", SPOILS_ITS_WEIGHTS, claim))
     wait("the deed", lambda: read("pods", life, "vandal")["status"]["phase"] == "Succeeded", timeout=60)
     apply(journey.service(life, "poisoned", "victim"))
     message = failure("inferenceservices", life, "poisoned", "DigestMismatch", timeout=40)
     assert "model.safetensors" in message
     assert read("inferenceservices", life, "poisoned")["status"].get("readyReplicas", 0) == 0
     kubectl("delete", "dsis/poisoned", "dsm/victim", "pod/vandal", "-n", life)
-
-
-def _vandal(namespace: str, claim: str) -> Object:
-    command = "import glob; f = open(glob.glob('/v/artifact/*.safetensors')[0], 'r+b'); f.seek(-3, 2); f.write(b'x')"
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "vandal", "namespace": namespace},
-        "spec": {
-            "restartPolicy": "Never",
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "fsGroup": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
-                {
-                    "name": "vandal",
-                    "image": target().image("runtime"),
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": ["/opt/venv/bin/python3", "-c", command],
-                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-                    "volumeMounts": [{"name": "v", "mountPath": "/v"}],
-                }
-            ],
-            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}],
-        },
-    }

@@ -12,7 +12,7 @@ from examples.quickstart.kube import condition, kubectl, run
 from examples.quickstart.target import KEYS, LOCAL, target
 from local.places import STATE_VARIABLE, Cluster, default_state
 from tests.e2e import journey
-from tests.e2e.cluster import Object, apply, items, make_namespace, read, wait, wait_for_condition
+from tests.e2e.cluster import Object, apply, items, make_namespace, program_pod, read, wait, wait_for_condition
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not target().is_local, reason="nodes are added to a local cluster, which needs root"
@@ -104,34 +104,13 @@ def nodes_of(namespace: str) -> dict[str, set[str]]:
 
 def pod(namespace: str, name: str, program: str, node: str | None = None, claim: str | None = None) -> Object:
     """A pod that runs a Python program, on a node or wherever its claim is, at /v."""
-    spec: Object = {
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 0,
+    made = program_pod(namespace, name, program, claim)
+    made["spec"] |= {
         "nodeSelector": {"kubernetes.io/hostname": node} if node else {},
         # it may run where nothing else may
         "tolerations": [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "fsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [
-            {
-                "name": "python",
-                "image": target().image("gateway"),
-                "imagePullPolicy": "IfNotPresent",
-                "command": ["/opt/venv/bin/python3", "-c", program],
-                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-                "volumeMounts": [{"name": "v", "mountPath": "/v"}],
-            }
-        ],
-        "volumes": [
-            {"name": "v", "persistentVolumeClaim": {"claimName": claim}} if claim else {"name": "v", "emptyDir": {}}
-        ],
     }
-    meta = {"name": name, "namespace": namespace, "labels": {"app": name}}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+    return made
 
 
 def claim(namespace: str, name: str, size: str) -> Object:
