@@ -1,4 +1,4 @@
-"""A whole stage with real processes under torchrun's agent."""
+"""A whole stage with real processes: a lone one, and several under torchrun's agent."""
 
 import json
 import os
@@ -41,7 +41,8 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_interrupted_and_resumed_on_two_processes_it_learns_what_one_does(job: TrainJob, tmp_path: Path) -> None:
     """SIGTERM ends it with a checkpoint; the next pod finishes and seals, with the losses of a run in one go."""
     # a small rate keeps what rounding does to so many steps below the tolerance
-    job = job.model_copy(update={"steps": STEPS, "hyperparameters": hyperparameters(learning_rate=1e-4)})
+    settings = hyperparameters(learning_rate=1e-4)
+    job = job.model_copy(update={"steps": STEPS, "checkpoint_every_steps": STEPS // 4, "hyperparameters": settings})
     recorder = Recorder("step", lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(errors.InterruptedError, match="checkpoint of step"):
         stage.run(job, recorder)
@@ -73,8 +74,11 @@ def test_interrupted_and_resumed_on_two_processes_it_learns_what_one_does(job: T
 
 
 @pytest.mark.timeout(300)  # processes that import torch, on a machine with other work
-def test_a_killed_process_ends_the_group_with_its_signal(seed_model: Path, text: Path, tmp_path: Path) -> None:
-    job = make_job(seed_model, text, tmp_path / "output", steps=100_000)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_process_ends_all_with_its_signal(
+    processes: int, seed_model: Path, text: Path, tmp_path: Path
+) -> None:
+    job = make_job(seed_model, text, tmp_path / "output", steps=100_000, processes=processes)
     victims: list[int] = []
 
     def kill() -> None:
@@ -84,7 +88,8 @@ def test_a_killed_process_ends_the_group_with_its_signal(seed_model: Path, text:
     with pytest.raises(errors.JobError, match=r"process \d ended with SIGKILL") as failed:
         stage.run(job, Recorder("step", kill))
     assert failed.value.code == ExitCode.INTERNAL
-    assert len(victims) == 1
+    assert len(victims) == processes
+    assert not workers(os.getpid())
 
 
 def test_impossible_requests_start_no_process(job: TrainJob) -> None:
