@@ -78,7 +78,7 @@ def running(directory: Path) -> Iterator[Registry]:
     }
     (directory / "config.yml").write_text(json.dumps(settings))
     with (directory / "server.log").open("wb") as output:
-        command = [str(servers.built() / "registry"), "serve", str(directory / "config.yml")]
+        command = [str(servers.built() / "registry"), str(directory / "config.yml")]
         process = subprocess.Popen(command, stdout=output, stderr=output)
         try:
             _await(host, process)

@@ -21,10 +21,10 @@ REGION = "eu-central-1"
 
 
 class Server:
-    """One that runs; its requests are in `log`."""
+    """One that runs."""
 
-    def __init__(self, url: str, log: Path) -> None:
-        self.url, self.log = url, log
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.bucket = self.store()
 
     def store(self, **more: Any) -> S3Store:
@@ -48,19 +48,19 @@ class Server:
 @contextmanager
 def running(directory: Path) -> Iterator[Server]:
     """The server, until the end of the block."""
-    for name in ("data", "sidecar"):
+    for name in ("data", "attributes"):
         (directory / name).mkdir()
-    port, log = free_port(), directory / "access.log"
-    command = [str(servers.built() / "versitygw"), "--port", f"127.0.0.1:{port}", "--access", KEY, "--secret", SECRET]
-    command += ["--region", REGION, "--access-log", str(log), "--quiet", "--keep-alive"]
-    command += ["posix", "--sidecar", str(directory / "sidecar"), str(directory / "data")]
-    url = f"http://127.0.0.1:{port}"
+    address = f"127.0.0.1:{free_port()}"
+    command = [str(servers.built() / "s3"), "-address", address, "-region", REGION]
+    command += ["-attributes", str(directory / "attributes"), str(directory / "data")]
+    environment = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    url = f"http://{address}"
     with (directory / "server.log").open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         try:
             _await(url, process)
             (directory / "data" / BUCKET).mkdir()
-            yield Server(url, log)
+            yield Server(url)
         finally:
             process.kill()  # it would wait for connections that clients keep
             process.wait()

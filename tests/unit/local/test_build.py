@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from local import places, servers, toolchain
-from local.build import key, linker_flags
+from local.build import key, linker_flags, sources
 
 SOURCES = [("go.mod", b"module m"), ("main.go", b"package main")]
 
@@ -27,6 +27,15 @@ def test_key_depends_on_names_contents_and_compiler(sources: list[tuple[str, byt
     assert key(sources, version) != key(SOURCES, "go1.26.6")
 
 
+def test_sources_are_all_that_go_compiles(tmp_path: Path) -> None:
+    for name in ("go.mod", "go.sum", "s3/main.go", "absent/go.mod", "absent/absent.go", "README.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    found = dict(sources(tmp_path))
+    assert found.pop("s3/main.go") == b"s3/main.go"
+    assert sorted(found) == ["absent/absent.go", "absent/go.mod", "go.mod", "go.sum"]
+
+
 def test_programs_report_the_versions_of_go_mod() -> None:
     flags = linker_flags((places.SOURCES / "go.mod").read_text())
     assert "-X k8s.io/component-base/version.gitVersion=v1.34.2" in flags
@@ -43,8 +52,9 @@ def test_go_mod_states_its_version() -> None:
     assert toolchain.wanted("module m\n\ngo 1.24.0\n\nrequire x v1\n") == "1.24.0"
 
 
-def test_pinned_go_builds_the_sources() -> None:
-    need = toolchain.wanted((places.SOURCES / "go.mod").read_text())
+@pytest.mark.parametrize("module", [places.SOURCES, servers.SOURCES], ids=lambda module: module.name)
+def test_pinned_go_builds_the_sources(module: Path) -> None:
+    need = toolchain.wanted((module / "go.mod").read_text())
     assert toolchain.numbers(toolchain.PINNED.split()[0].partition("==")[2]) >= toolchain.numbers(need)
 
 
@@ -61,9 +71,3 @@ def test_state_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert places.default_state() == Path("/x/deepseek-operator/cluster")
     monkeypatch.setenv(places.STATE_VARIABLE, "/y")
     assert places.default_state() == Path("/y")
-
-
-def test_the_tests_servers_are_the_tools_of_their_module() -> None:
-    assert servers.tools("module m\n\ntool a.b/c\n") == ["a.b/c"]
-    found = servers.tools((servers.SOURCES / "go.mod").read_text())
-    assert [tool.rpartition("/")[2] for tool in found] == ["registry", "versitygw"]
