@@ -1,19 +1,23 @@
 """Several pods share the files of a copy on one volume: the same bytes as by one pod, whoever is killed."""
 
+import multiprocessing
 import os
 import shutil
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deepseek_runtime.job.errors import ConfigurationError, DataError, InterruptedError, JobError  # noqa: A004
+from deepseek_runtime.job.run import parse
 from deepseek_runtime.job.run import run as run_job
 from deepseek_runtime.models import scratch
 from deepseek_runtime.quantize import model as quantize
-from deepseek_runtime.quantize import spread
+from deepseek_runtime.quantize import shards, spread
 from deepseek_runtime.quantize.ledger import PREFIX
 from deepseek_runtime.weights import manifest, safety
 from deepseek_runtime.weights.load import load_model
@@ -25,28 +29,29 @@ from hypothesis import strategies as st
 
 from tests.unit.tiny import Reports, build_job, quantize_job
 
-_POD = """
-import sys, time
-import deepseek_runtime.quantize.shards as shards
-from deepseek_runtime.job.run import parse, run
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload([__name__])  # torch is imported once, not by each pod
 
-stop = int(sys.argv[2])
-write, written = shards.Conversion.write, []
 
-def counted(self, shard, path, done):
-    def report(count):
-        if len(written) == stop:
-            print("in the middle", flush=True)
-            time.sleep(600)
-        done(count)
-    write(self, shard, path, report)
-    written.append(shard.path.name)
+def _live(job: str, index: int, stop: int, said: Connection) -> None:
+    """A pod's process, which tells what it has written at its end."""
+    write, written = shards.Conversion.write, []
 
-shards.Conversion.write = counted
-result, code = run(parse(sys.argv[1]), port=0)
-print(" ".join(written), flush=True)
-sys.exit(int(code))
-"""
+    def counted(self: shards.Conversion, shard: Any, path: Path, done: Callable[[int], None]) -> None:
+        def report(count: int) -> None:
+            if len(written) == stop:
+                said.send(None)
+                time.sleep(600)
+            done(count)
+
+        write(self, shard, path, report)
+        written.append(shard.path.name)
+
+    shards.Conversion.write = counted  # type: ignore[method-assign]
+    os.environ[INDEX_ENVIRONMENT] = str(index)
+    _, code = run_job(parse(job), port=0)
+    said.send(written)
+    sys.exit(int(code))
 
 
 @pytest.fixture(scope="module")
@@ -86,27 +91,44 @@ class Pods:
 
     def __init__(self, job: QuantizeJob) -> None:
         self.job = job
-        self.processes: list[subprocess.Popen[str]] = []
+        self._processes: dict[int, ForkServerProcess] = {}
+        self._said: dict[int, Connection] = {}
 
-    def start(self, index: int, stop: int = -1) -> subprocess.Popen[str]:
+    def start(self, index: int, stop: int = -1) -> None:
         """`stop`: after so many files it hangs in the middle of the next one."""
-        process = subprocess.Popen(
-            [sys.executable, "-c", _POD, self.job.to_json(), str(stop)],
-            env={**os.environ, INDEX_ENVIRONMENT: str(index), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.processes.append(process)
-        return process
+        self._said[index], theirs = _CONTEXT.Pipe(duplex=False)
+        with theirs:
+            self._processes[index] = _CONTEXT.Process(target=_live, args=(self.job.to_json(), index, stop, theirs))
+            self._processes[index].start()
+
+    def kill(self, index: int) -> None:
+        """kill -9, in the middle of the file at which it hangs."""
+        assert self._said[index].recv() is None
+        self._end(index)
+
+    def written(self, index: int) -> list[str]:
+        """The files that one has written, once it has succeeded."""
+        written: list[str] = self._said[index].recv()
+        self._processes[index].join()
+        assert self._processes[index].exitcode == 0
+        return written
+
+    def end(self) -> None:
+        """Leave nothing running."""
+        for index in self._processes:
+            self._end(index)
+
+    def _end(self, index: int) -> None:
+        self._processes[index].kill()
+        self._processes[index].join()
+        self._said[index].close()
 
 
 @pytest.fixture
 def pods(request: pytest.FixtureRequest, base: Path, tmp_path: Path) -> Iterator[Pods]:
     running = Pods(_job(base, tmp_path, request.param))
     yield running
-    for process in running.processes:
-        with process:
-            process.kill()
+    running.end()
 
 
 @pytest.mark.parametrize(("pods", "killed"), [(2, 1), (3, 0)], indirect=["pods"])
@@ -115,19 +137,13 @@ def test_a_killed_pod_costs_its_own_part_alone_and_the_bytes_are_the_same(
 ) -> None:
     shares = spread.spread(pods.job)
     assert all(len(share) > 1 for share in shares)
-    running = {index: pods.start(index, stop=1 if index == killed else -1) for index in range(len(shares))}
-    assert running[killed].stdout is not None
-    while "in the middle" not in (line := running[killed].stdout.readline()):
-        assert line, "it ended before it was killed"
-    running[killed].send_signal(signal.SIGKILL)
-    running[killed].communicate()
-    others = {index: process for index, process in running.items() if index not in (0, killed)}
-    written = {index: process.communicate()[0].splitlines()[-1].split() for index, process in others.items()}
-    assert {index: process.returncode for index, process in others.items()} == dict.fromkeys(others, 0)
-    running[killed] = pods.start(killed)
-    for index in {0, killed}:
-        written[index] = running[index].communicate()[0].splitlines()[-1].split()
-        assert running[index].returncode == 0
+    for index in range(len(shares)):
+        pods.start(index, stop=1 if index == killed else -1)
+    pods.kill(killed)
+    others = set(range(len(shares))) - {0, killed}  # the first waits for all
+    written = {index: pods.written(index) for index in others}
+    pods.start(killed)
+    written |= {index: pods.written(index) for index in {0, killed}}
     assert len(written.pop(killed)) == len(shares[killed]) - 1
     assert {index: set(names) for index, names in written.items()} == {i: set(shares[i]) for i in written}
     output = Path(pods.job.output)
