@@ -1,15 +1,14 @@
 """Weights rounded to the nearest of the levels that a number of few bits has."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
 
-from deepseek_runtime.quantize.formats.weight import Block, QuantizedWeight
-
-BAND = 1 << 18
-"""Numbers that are worked on at once: 1 MB of them stays in a core's own cache, four take twice as long."""
+from deepseek_runtime.quantize.formats.weight import BAND, Block, QuantizedWeight
+from deepseek_runtime.quantize.parts import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +28,52 @@ INT4 = Levels(torch.int8, -8, 7, 7.5)
 FP8 = Levels(torch.float8_e4m3fn, -448, 448, 448)
 
 
-def round_to_nearest(weight: torch.Tensor, levels: Levels, block: Block, scale: torch.dtype) -> QuantizedWeight:
-    """The weight (out, in) with a scale of dtype `scale` for each block; blocks at the edges may be smaller.
+Rows = Callable[[int, int], torch.Tensor]
+"""Rows `first` to `last` - 1 of a weight."""
 
-    Rounds against the scale as it is stored, so that its own rounding costs nothing; a block of zeros has scale 1. The
-    weight must be finite.
+
+class NotFiniteError(ArithmeticError):
+    """A weight that is to be rounded has NaN or infinite values."""
+
+
+def round_to_nearest(weight: torch.Tensor, levels: Levels, block: Block, scale: torch.dtype) -> QuantizedWeight:
+    """The weight (out, in), rounded as `round_rows` does."""
+    return round_rows(lambda first, last: weight[first:last], tuple(weight.shape), levels, block, scale)
+
+
+def round_rows(rows: Rows, shape: Shape, levels: Levels, block: Block, scale: torch.dtype) -> QuantizedWeight:
+    """A weight of `shape` (out, in), asked for in bands, with a scale of dtype `scale` for each block.
+
+    Blocks at the edges may be smaller. Rounds against the scale as it is stored, so that its own rounding costs
+    nothing; a block of zeros has scale 1. Errors: NotFiniteError.
     """
-    (rows, columns), (height, width) = weight.shape, block
-    values = torch.empty(weight.shape, dtype=levels.dtype)
-    factors = torch.empty(math.ceil(rows / height), math.ceil(columns / width), dtype=scale)
-    step = max(1, BAND // max(1, columns * height))
+    (height, width), (down, across) = shape, block
+    values = torch.empty(shape, dtype=levels.dtype)
+    factors = torch.empty(math.ceil(height / down), math.ceil(width / across), dtype=scale)
+    step = max(1, BAND // max(1, width * down))
     for first in range(0, len(factors), step):
-        band = slice(first * height, (first + step) * height)
-        values[band], factors[first : first + step] = _round_band(weight[band], levels, block, scale)
+        top, bottom = first * down, min((first + step) * down, height)
+        factors[first : first + step] = _round_band(rows(top, bottom), values[top:bottom], levels, block, scale)
     return QuantizedWeight(values, factors, block)
 
 
 def _round_band(
-    weight: torch.Tensor, levels: Levels, block: Block, scale: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
+    weight: torch.Tensor, into: torch.Tensor, levels: Levels, block: Block, scale: torch.dtype
+) -> torch.Tensor:
+    """Puts the levels `into` a tensor of the weight's shape, and gives the scales."""
     (rows, columns), (height, width) = weight.shape, block
     down, across = math.ceil(rows / height), math.ceil(columns / width)
     if rows % height or columns % width:
         weight = functional.pad(weight, (0, across * width - columns, 0, down * height - rows))
     blocks = weight.reshape(down, height, across, width).float()
-    factors = (blocks.abs().amax(dim=(1, 3)) / levels.reach).to(scale)
+    largest = blocks.abs().amax(dim=(1, 3))
+    if not bool(torch.isfinite(largest).all()):
+        raise NotFiniteError
+    factors = (largest / levels.reach).to(scale)
     factors = torch.where(factors > 0, factors, torch.ones_like(factors))
     values = blocks / factors.float()[:, None, :, None]
     if not levels.dtype.is_floating_point:
         values.round_()
     values.clamp_(levels.low, levels.high)
-    return values.to(levels.dtype).view(down * height, across * width)[:rows, :columns], factors
+    into.copy_(values.view(down * height, across * width)[:rows, :columns])
+    return factors

@@ -12,7 +12,7 @@ from deepseek_runtime.quantize.formats import registry
 from deepseek_runtime.quantize.formats.format import Format
 from deepseek_runtime.quantize.formats.weight import Block, QuantizedWeight
 from deepseek_runtime.quantize.parts import INPUT_SCALE, Entry, Shape
-from deepseek_runtime.quantize.rounding import FP8, INT4, INT8, Levels, round_to_nearest
+from deepseek_runtime.quantize.rounding import FP8, INT4, INT8, Levels, Rows, round_rows
 from deepseek_runtime.quantize.selection import HEAD
 from deepseek_runtime.weights.writer import DTYPES
 from deepseek_runtime.wire.job import QuantizeJob
@@ -59,8 +59,11 @@ class Scheme:
 
     def round(self, weight: torch.Tensor, dtype: str) -> QuantizedWeight:
         """The levels nearest to a finite weight (out, in); `dtype`: the base's, for scales."""
-        scale = DTYPES[self.scale or dtype]
-        return round_to_nearest(weight, self.levels, self._block(tuple(weight.shape)), scale)
+        return self.round_rows(lambda first, last: weight[first:last], tuple(weight.shape), dtype)
+
+    def round_rows(self, rows: Rows, shape: Shape, dtype: str) -> QuantizedWeight:
+        """As `round`, of a weight that is read as it is rounded. Errors: NotFiniteError."""
+        return round_rows(rows, shape, self.levels, self._block(shape), DTYPES[self.scale or dtype])
 
     def store(self, module: str, weight: QuantizedWeight, input_scale: float | None = None) -> dict[str, torch.Tensor]:
         """A quantized weight by the names of its parts in the file; `input_scale` of a static scheme's."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.quantize.formats.registry import weight_name
 from deepseek_runtime.quantize.formats.weight import QuantizedWeight
 from deepseek_runtime.quantize.parts import FLOATS, Entry
+from deepseek_runtime.quantize.rounding import NotFiniteError
 from deepseek_runtime.quantize.schemes import Scheme
 from deepseek_runtime.quantize.selection import EXPERT, Selection
 from deepseek_runtime.weights.header import ITEM_SIZE
@@ -72,19 +74,17 @@ class Conversion:
 
     def convert(self, name: str) -> Iterator[tuple[str, torch.Tensor]]:
         """The parts that a tensor becomes, by their names in the copy."""
-        tensor = self.read(name)
         if self._scheme is not None and self.selected(name):
-            module = name.removesuffix(".weight")
-            yield from self._scheme.store(module, self.round(module, tensor)).items()
+            yield from self._scheme.store(name.removesuffix(".weight"), self._rounded(name, self._scheme)).items()
         else:
-            yield name, tensor.to(DTYPES[self._layouts[name][name][0]])
+            yield name, self.read(name).to(DTYPES[self._layouts[name][name][0]])
 
     def read(self, name: str) -> torch.Tensor:
         """A tensor of the base. Errors: DataError `NotFinite`."""
         selected = self._scheme is not None and self.selected(name)
         tensor = self.base.read(name, dtype=torch.float32 if selected else None)
         if tensor.is_floating_point() and not finite(tensor):
-            raise DataError("NotFinite", f"Tensor {name} has NaN or infinite values. Train or copy the model again.")
+            raise _not_finite(name)
         return tensor
 
     def round(self, module: str, weight: torch.Tensor) -> QuantizedWeight:
@@ -92,6 +92,22 @@ class Conversion:
         if self._scheme is None:
             raise ValueError(f"{module} is not quantized")
         return self._scheme.round(weight, self._scale_dtype(self.base.dtype(weight_name(module))))
+
+    def _rounded(self, name: str, scheme: Scheme) -> QuantizedWeight:
+        """Of a weight that is read in bands, whose memory is used again: fresh memory costs more than reading into it.
+
+        A base in fp8 blocks is read whole, for bands would cut its blocks and dequantize each several times.
+        """
+        stored = self.base.dtype(name)
+        if stored is None:
+            return self.round(name.removesuffix(".weight"), self.read(name))
+        try:
+            return scheme.round_rows(partial(self._rows, name), self.base.shape(name), stored)
+        except NotFiniteError as error:
+            raise _not_finite(name) from error
+
+    def _rows(self, name: str, first: int, last: int) -> torch.Tensor:
+        return self.base.read(name, (first, last))
 
     def selected(self, name: str) -> bool:
         """Whether a tensor is a weight that is quantized."""
@@ -104,6 +120,10 @@ class Conversion:
 def finite(tensor: torch.Tensor) -> bool:
     """A NaN is both the least and the greatest; thirty times faster than to ask of every number."""
     return not tensor.numel() or bool(torch.isfinite(torch.stack(tensor.aminmax())).all())
+
+
+def _not_finite(name: str) -> DataError:
+    return DataError("NotFinite", f"Tensor {name} has NaN or infinite values. Train or copy the model again.")
 
 
 def _bytes(entry: Entry) -> int:

@@ -9,8 +9,8 @@ from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32,
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.quantize.formats import packed, registry
 from deepseek_runtime.quantize.formats.format import Format
-from deepseek_runtime.quantize.formats.weight import Block
-from deepseek_runtime.quantize.rounding import FP8, INT4, INT8, Levels, round_to_nearest
+from deepseek_runtime.quantize.formats.weight import BAND, Block
+from deepseek_runtime.quantize.rounding import FP8, INT4, INT8, Levels, NotFiniteError, round_rows, round_to_nearest
 from deepseek_runtime.weights.stored import StoredWeights
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,6 +73,33 @@ def test_the_packed_layout_is_compressed_tensors_own(rows: int, columns: int, bi
     values = packed.pack(levels, bits)
     assert torch.equal(values, pack_to_int32(levels, bits))
     assert torch.equal(packed.unpack(values, columns, bits), unpack_from_int32(values, bits, torch.Size(levels.shape)))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_rows_that_are_packed_in_several_bands_are_padded_alike(bits: int) -> None:
+    rows, columns = 1000, 601
+    assert rows * columns > 2 * BAND
+    levels = round_to_nearest(_random(rows, columns, 2), INT4, (1, columns), torch.float32).values
+    assert torch.equal(packed.pack(levels, bits), pack_to_int32(levels, bits))
+
+
+@pytest.mark.parametrize("block", [(1, 2048), (1, 32), (128, 128)])
+def test_a_weight_that_is_read_as_it_is_rounded_is_read_once_and_rounded_as_a_whole(block: Block) -> None:
+    weight, read = _random(300, 2048, 3), list[tuple[int, int]]()
+
+    def rows(first: int, last: int) -> torch.Tensor:
+        read.append((first, last))
+        return weight[first:last]
+
+    made = round_rows(rows, (300, 2048), INT8, block, torch.float32)
+    whole = round_to_nearest(weight, INT8, block, torch.float32)
+    assert torch.equal(made.values, whole.values)
+    assert torch.equal(made.scale, whole.scale)
+    assert len(read) > 1
+    assert [row for first, last in read for row in range(first, last)] == list(range(300))
+    weight[299, 7] = float("nan")
+    with pytest.raises(NotFiniteError):
+        round_rows(rows, (300, 2048), INT8, block, torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

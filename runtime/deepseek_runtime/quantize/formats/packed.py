@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 
 from deepseek_runtime.quantize.formats.format import Read, Rows, block
-from deepseek_runtime.quantize.formats.weight import QuantizedWeight
+from deepseek_runtime.quantize.formats.weight import BAND, QuantizedWeight
 from deepseek_runtime.quantize.parts import PACKED, SCALE, SHAPE, Entry, Shape, packed_columns
 
 
@@ -65,9 +65,20 @@ def pack(values: torch.Tensor, bits: int = 8) -> torch.Tensor:
     rows, columns = values.shape
     if bits == 8 and columns % 4 == 0:  # no row is padded: one pass
         return (values.contiguous().view(torch.uint8) ^ 0x80).view(torch.int32)
-    raised = torch.zeros(rows, packed_columns(columns, bits) * 32 // bits, dtype=torch.uint8)
+    width = packed_columns(columns, bits)
+    packed = torch.empty(rows, width, dtype=torch.int32)
+    step = max(1, BAND // max(1, columns))
+    for first in range(0, rows, step):
+        band = slice(first, first + step)
+        packed[band] = _pack_padded(values[band], width, bits)
+    return packed
+
+
+def _pack_padded(values: torch.Tensor, width: int, bits: int) -> torch.Tensor:
+    rows, columns = values.shape
+    raised = torch.zeros(rows, width * 32 // bits, dtype=torch.uint8)
+    raised[:, :columns] = values.view(torch.uint8) + (1 << (bits - 1))
     if bits == 8:
-        raised[:, :columns] = values.view(torch.uint8) ^ 0x80
         return raised.view(torch.int32)
-    raised[:, :columns] = (values + 8).view(torch.uint8)
-    return (raised[:, ::2] | raised[:, 1::2] << 4).view(torch.int32)
+    pairs = raised.view(torch.int16)  # the second of each two in the high byte
+    return (pairs >> 4).bitwise_or_(pairs).to(torch.uint8).view(torch.int32)
