@@ -29,6 +29,8 @@ LAYERS, HIDDEN = 4, 6144
 _RECIPES: dict[str, dict[str, Any]] = {"int8": {"scheme": "int8"}, "int4": {"scheme": "int4", "group_size": 128}}
 _SHARDS = 3.0
 _SPEED = {"int8": 0.3, "int4": 0.15}
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload([__name__])  # imports are not measured, and made once
 _PROJECTIONS = (
     *(f"self_attn.{name}_proj" for name in ("q", "k", "v", "o")),
     *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
@@ -90,9 +92,8 @@ def _make(home: Path) -> int:
 
 def _apart(work: Callable[..., None], *arguments: object) -> tuple[float, float]:
     """Seconds of a processor that work takes in a new process, and bytes that its peak lies above the imports."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_measured, args=(theirs, work, arguments))
+    ours, theirs = _CONTEXT.Pipe(duplex=False)
+    process = _CONTEXT.Process(target=_measured, args=(theirs, work, arguments))
     process.start()
     theirs.close()
     try:
