@@ -64,9 +64,11 @@ class LatentAttention:
         self.scale = scale
         self.rotary = rotary
         heads = up.view(dimensions.heads, -1, dimensions.latent)
-        # Copies of their own: a bf16 bmm would copy a view at every call.
-        self.key_up = heads[:, : dimensions.nope].contiguous()  # (heads, nope, latent)
-        self.value_up = heads[:, dimensions.nope :].transpose(1, 2).contiguous()  # (heads, latent, value)
+        # Copies of their own: a bmm would copy a view at every call. On the CPU in fp32: a bf16 bmm there lays both
+        # sides out anew at every call, which for a decode's few rows takes five times as long as the product.
+        dtype = torch.float32 if up.device.type == "cpu" else up.dtype
+        self.key_up = heads[:, : dimensions.nope].to(dtype).contiguous()  # (heads, nope, latent)
+        self.value_up = heads[:, dimensions.nope :].transpose(1, 2).to(dtype).contiguous()  # (heads, latent, value)
 
     @property
     def row(self) -> int:
@@ -108,13 +110,15 @@ class LatentAttention:
     def _latent(self, q: Queries, at: slice, keys: torch.Tensor, mask: torch.Tensor, out: torch.Tensor) -> None:
         """keys (sequences, keys, row), mask (sequences, tokens of each, keys); fills out[at]."""
         sequences, heads = len(keys), self.d.heads
-        absorbed = torch.bmm(q.nope[at].transpose(0, 1), self.key_up).transpose(0, 1)
-        queries = torch.cat([absorbed, q.rope[at]], -1).reshape(sequences, -1, self.row)
-        scores = torch.bmm(queries, keys.transpose(1, 2)).mul_(self.scale)
-        scores.view(sequences, -1, heads, scores.shape[2]).add_(mask[:, :, None])
-        weights = scores.softmax(-1, dtype=torch.float32).to(keys.dtype)
-        latent = torch.bmm(weights, keys[..., : self.d.latent]).view(-1, heads, self.d.latent)
-        out[at] = torch.bmm(latent.transpose(0, 1), self.value_up).transpose(0, 1)
+        absorbed = torch.bmm(q.nope[at].transpose(0, 1).to(self.key_up.dtype), self.key_up).transpose(0, 1)
+        queries = torch.cat([absorbed.to(keys.dtype), q.rope[at]], -1).reshape(sequences, 1, -1, self.row)
+        if mask.shape[1] > 1:
+            mask = mask.repeat_interleave(heads, 1)
+        # Values are the whole rows, of which the latent is kept: the CPU's kernel wants them as wide as the keys.
+        rows = keys[:, None]
+        attended = F.scaled_dot_product_attention(queries, rows, rows, attn_mask=mask[:, None], scale=self.scale)
+        latent = attended.view(-1, heads, self.row)[..., : self.d.latent].transpose(0, 1)
+        out[at] = torch.bmm(latent.to(self.value_up.dtype), self.value_up).transpose(0, 1)
 
     def _expanded(self, q: Queries, at: slice, keys: torch.Tensor, chunk: Chunk) -> torch.Tensor:
         d = self.d
