@@ -133,6 +133,18 @@ def test_a_bank_multiplies_every_row_with_its_expert(*, dynamic: bool) -> None:
     torch.testing.assert_close(held(x, [(3, 1), (0, 4), (2, 1)]), expected)
 
 
+@needs_vnni
+@pytest.mark.parametrize("kind", ["plain", "weight-only", "dynamic"])
+def test_a_single_row_is_that_of_every_expert(kind: str) -> None:
+    torch.manual_seed(5)
+    int8 = [matrix(24, 40, dynamic=kind == "dynamic") for _ in range(4)]
+    experts = [one.dequantize(torch.float32) for one in int8] if kind == "plain" else int8
+    held, x = bank(experts, torch.float32), torch.randn(1, 40)
+    hits = [(3, 1), (0, 1), (2, 1)]
+    torch.testing.assert_close(held(x, hits), held(x.expand(3, -1), hits))
+    torch.testing.assert_close(held(x, hits[:1]), held(x, hits)[:1])
+
+
 def test_matrices_of_several_kinds_become_plain() -> None:
     plain, held = torch.randn(3, 8), matrix(5, 8)
     mixed = stack([held, plain], torch.float32)

@@ -17,7 +17,7 @@ class Bank(Protocol):
     """Multiplies rows that are sorted by expert."""
 
     def __call__(self, x: torch.Tensor, hits: Hits) -> torch.Tensor:
-        """(rows, in) to (rows, out)."""
+        """(rows, in) to (rows, out), in x's dtype or fp32. A single row is every expert's: (1, in) to (hits, out)."""
         ...
 
 
@@ -29,8 +29,7 @@ class LinearBank:
 
     def __call__(self, x: torch.Tensor, hits: Hits) -> torch.Tensor:
         """As Bank."""
-        parts = torch.split(x, [count for _, count in hits])
-        return torch.cat([self.experts[e](part) for (e, _), part in zip(hits, parts, strict=True)])
+        return torch.cat([self.experts[e](part) for (e, _), part in zip(hits, _parts(x, hits), strict=True)])
 
 
 class Int8Bank:
@@ -43,9 +42,16 @@ class Int8Bank:
     def __call__(self, x: torch.Tensor, hits: Hits) -> torch.Tensor:
         """As Bank."""
         encoded, scale = self.activations.encode(x)
-        parts = torch.split(encoded, [count * self.activations.rows for _, count in hits])
+        parts = _parts(encoded, hits, self.activations.rows)
         products = torch.cat([self.experts[e](part) for (e, _), part in zip(hits, parts, strict=True)])
-        return self.activations.decode(products, scale).to(x.dtype)
+        return self.activations.decode(products, scale)
+
+
+def _parts(x: torch.Tensor, hits: Hits, each: int = 1) -> Sequence[torch.Tensor]:
+    """The rows of each hit; `each` of them stand for one."""
+    if len(x) == each:
+        return [x] * len(hits)
+    return torch.split(x, [count * each for _, count in hits])
 
 
 def bank(matrices: Sequence[Matrix], dtype: torch.dtype) -> Bank:

@@ -41,8 +41,8 @@ class PackedExperts:
     def _one(self, x: torch.Tensor, experts: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """A single token needs no sorting: at batch size one this is a quarter of the layer's time."""
         hits = [(expert, 1) for expert in experts[0].tolist()]
-        hidden = swiglu(self.gate_up(x.expand(len(hits), -1), hits))
-        return weights.to(x.dtype) @ self.down(hidden, hits)
+        hidden = swiglu(self.gate_up(x, hits))
+        return (weights @ self.down(hidden, hits).float()).to(x.dtype)
 
     def _many(self, x: torch.Tensor, experts: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         tokens, k = experts.shape
@@ -51,7 +51,7 @@ class PackedExperts:
         hits = [(e, count) for e, count in enumerate(counts) if count]
         outputs = self.down(swiglu(self.gate_up(x[order // k], hits)), hits)
         in_order = torch.empty_like(outputs).index_copy_(0, order, outputs).view(tokens, k, -1)
-        return torch.bmm(weights[:, None].to(x.dtype), in_order)[:, 0]
+        return torch.bmm(weights[:, None], in_order.float())[:, 0].to(x.dtype)
 
 
 class GroupedExperts:

@@ -19,6 +19,7 @@ _ZERO = 128
 """The kernel's activations are unsigned."""
 _TINY = 1e-30
 """In place of a row's largest number where all are zero."""
+_PRODUCT = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
 
 
 def multiplies_int8(device: torch.device) -> bool:
@@ -39,7 +40,7 @@ class Activations(Protocol):
         ...
 
     def decode(self, products: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """(tokens * rows, out) as (tokens, out) in fp32."""
+        """(tokens * rows, out) as (tokens, out) in fp32; one scale is that of all tokens."""
         ...
 
 
@@ -74,7 +75,7 @@ class SplitActivations:
 
     def decode(self, products: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         """As Activations."""
-        high, low = products.view(len(scale), 2, -1).unbind(1)
+        high, low = products.view(-1, 2, products.shape[1]).unbind(1)
         return torch.add(high, low, alpha=1 / 254).mul_(scale)
 
 
@@ -98,8 +99,7 @@ class Int8Weight:
 
     def __call__(self, encoded: torch.Tensor) -> torch.Tensor:
         """(rows, in) to (rows, out), fp32."""
-        product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
-        return product(encoded, self.step, _ZERO, self.packed)  # type: ignore[no-any-return]
+        return _PRODUCT(encoded, self.step, _ZERO, self.packed)  # type: ignore[no-any-return]
 
 
 class Int8Linear:
