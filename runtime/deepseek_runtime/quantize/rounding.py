@@ -66,7 +66,8 @@ def _round_band(
     if rows % height or columns % width:
         weight = functional.pad(weight, (0, across * width - columns, 0, down * height - rows))
     blocks = weight.reshape(down, height, across, width).float()
-    largest = blocks.abs().amax(dim=(1, 3))
+    # A third of the time that abs() and its copy take.
+    largest = torch.maximum(blocks.amax(dim=(1, 3)), -blocks.amin(dim=(1, 3)))
     if not bool(torch.isfinite(largest).all()):
         raise NotFiniteError
     factors = (largest / levels.reach).to(scale)
