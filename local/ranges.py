@@ -1,4 +1,4 @@
-"""Address ranges of a cluster: the usual ones, or the next that nothing on the machine uses."""
+"""Address ranges of a cluster: the usual ones, or the next that neither the machine nor a stopped cluster uses."""
 
 import ipaddress
 import json
@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from itertools import islice
 from pathlib import Path
 
-from local import programs
+from local import places, programs
 from local.errors import LocalClusterError
 from local.places import Cluster
 
@@ -105,10 +105,38 @@ def settle(cluster: Cluster) -> Ranges:
                         f"{mine} belongs to this cluster ({file}), and the machine now has a route to {other}: remove "
                         "that route, or run `python3 -m local down --purge`, which removes all it holds"
                     )
-        return ranges
-    ranges = choose(used)
-    file.write_text(json.dumps({name: str(network) for name, network in asdict(ranges).items()}))
+    else:
+        try:
+            ranges = choose([*used, *_kept()])
+        except LocalClusterError:  # rather those of a cluster that may never start again than none
+            ranges = choose(used)
+        file.write_text(json.dumps({name: str(network) for name, network in asdict(ranges).items()}))
+    _remember(cluster, file)
     return ranges
+
+
+def _known() -> Path:
+    """A link to the ranges of each cluster that was started; it leads nowhere once the cluster is purged."""
+    return places.cache() / "ranges"
+
+
+def _remember(cluster: Cluster, file: Path) -> None:
+    link = _known() / cluster.identity
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(file.absolute())
+
+
+def _kept() -> list[IPv4Network]:
+    """The networks of clusters that are there, also of those that are down."""
+    known = _known()
+    found: list[IPv4Network] = []
+    for link in sorted(known.iterdir()) if known.exists() else ():
+        if link.exists():
+            found += read(link).every()
+        else:
+            link.unlink()
+    return found
 
 
 def read(file: Path) -> Ranges:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import asdict
 from ipaddress import IPv4Network
 from itertools import combinations
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from local import programs
 from local.errors import LocalClusterError
 from local.places import MOST_NODES, Cluster
-from local.ranges import choose, settle, taken
+from local.ranges import Ranges, choose, settle, taken
 
 
 def test_defaults_where_nothing_is_taken() -> None:
@@ -59,8 +60,26 @@ def test_default_routes_and_own_link_take_nothing() -> None:
     assert taken(routes, "mine") == [IPv4Network("192.0.2.0/24"), IPv4Network("192.0.2.2/32")]
 
 
+def started(directory: Path) -> Ranges:
+    directory.mkdir()
+    return settle(Cluster(directory))
+
+
+def test_a_cluster_that_is_down_keeps_its_ranges_until_it_is_purged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "output", lambda *_: "[]")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    every = [started(tmp_path / str(number)) for number in range(8)]
+    assert not any(a.overlaps(b) for one, other in combinations(every, 2) for a in one.every() for b in other.every())
+    shutil.rmtree(tmp_path / "3")
+    assert started(tmp_path / "again") == every[3]
+    assert started(tmp_path / "one too many") == choose([])  # there are eight ranges of Services
+
+
 def test_a_cluster_keeps_its_ranges_and_says_who_took_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     routes = [{"dst": "10.244.0.0/16", "dev": "other"}]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(programs, "output", lambda *_: json.dumps(routes))
     cluster = Cluster(tmp_path)
     first = settle(cluster)
