@@ -43,7 +43,7 @@ def kill_operator() -> None:
 
 def test_a_killed_training_pod_and_a_killed_operator(life: str) -> None:
     run = "interrupted"
-    apply(journey.training(life, run, steps=STEPS, every=50))
+    apply(journey.training(life, run, steps=STEPS, every=100))
 
     def step() -> int:
         return int(read("trainingruns", life, run)["status"]["stages"][0].get("checkpointStep") or 0)
@@ -56,7 +56,7 @@ def test_a_killed_training_pod_and_a_killed_operator(life: str) -> None:
     stage = read("trainingruns", life, run)["status"]["stages"][0]
     assert stage["step"] == STEPS
     assert stage["restarts"] == 1
-    assert before >= 50
+    assert before >= 100
 
 
 def test_a_killed_engine_answers_again(life: str, caller: Caller) -> None:

@@ -25,7 +25,7 @@ def base() -> None:
 
 
 def pair(steps: int, storage: Object = SHARED) -> Object:
-    run = journey.training(NAMESPACE, RUN, steps=steps, every=20)
+    run = journey.training(NAMESPACE, RUN, steps=steps, every=50)
     run["spec"]["compute"] |= {"nodes": 2, "processes": 1, "parallelism": {"strategy": "fsdp"}}
     run["spec"]["checkpoint"]["storage"] = storage
     return run
