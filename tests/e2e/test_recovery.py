@@ -19,7 +19,7 @@ from tests.e2e.cluster import (
     wait_for_condition,
 )
 
-STEPS = 1500  # a minute at least: a status tells of progress every 15 s
+STEPS = 1000  # enough to be killed in the middle: a status tells of progress every 15 s
 OPERATOR = "app.kubernetes.io/component=operator"
 
 
