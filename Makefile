@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 LOCAL := $(PYTHON) -m local
 export PYTHONPATH := operator:runtime:.
 
-.PHONY: help demo prepare build-cluster build-servers build-images test clean setup check generate lock images up down test-unit test-integration test-faults faults test-e2e test-e2e-journeys test-e2e-clusters test-gguf test-onnx test-vllm bench
+.PHONY: help demo prepare build-cluster build-servers build-images test clean setup check generate lock images up down test-unit test-core test-integration test-faults faults test-e2e test-e2e-journeys test-e2e-clusters test-gguf test-onnx test-vllm bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -24,7 +24,7 @@ build-cluster:
 build-servers build-images:
 	@$(LOCAL) $@
 
-test: check test-unit test-integration test-faults test-e2e ## every check and all four tiers of tests
+test: check test-unit test-core test-e2e ## every check and all four tiers of tests
 
 clean: ## remove the local cluster and everything that was made in it
 	@$(LOCAL) down --purge
@@ -36,7 +36,7 @@ $(VENV)/ready: requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: set PYTHON=")'
 	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: install python3-venv" >&2; exit 1; }
 	@echo "installing the locked dependencies into $(VENV) (several GB, a few minutes)"
-	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --no-compile --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
 check: setup ## format, lint, strict types, import contracts, generated files
@@ -69,6 +69,9 @@ images: ## build the images and load them into the local cluster
 
 test-unit: setup ## decisions, builders, engines: seconds
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/unit
+
+test-core: setup # side by side: integration tests wait for half of their time
+	@$(MAKE) --no-print-directory -j2 test-integration test-faults
 
 test-integration: setup ## against the real kube-apiserver and etcd, a real S3 server and a real registry
 	@$(LOCAL) build
