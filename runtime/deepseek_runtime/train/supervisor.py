@@ -226,6 +226,6 @@ def _death(death: Death | None, code: int | None, out_of_memory: bool) -> JobErr
             "OutOfMemory", "The kernel killed a training process for want of memory. Raise resources.limits.memory."
         )
     if death is None:
-        return JobError("TrainingFailed", f"torchrun's agent ended with code {code}. The log says more.")
+        return JobError("TrainingFailed", f"Training ended with code {code} and without a result. The log says more.")
     how = signal.Signals(-death.exit_code).name if death.exit_code < 0 else f"exit code {death.exit_code}"
     return JobError("TrainingFailed", f"Training process {death.rank} ended with {how}. The log says more.")

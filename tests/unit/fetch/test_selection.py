@@ -79,8 +79,8 @@ def test_names_that_are_not_written(path: str) -> None:
 )
 def test_a_name_that_is_written_lies_beneath(path: str) -> None:
     if name_problem(path) is None:
-        assert Path(os.path.normpath(f"/root/{path}")).is_relative_to("/root")
-        assert os.path.normpath(f"/root/{path}") == f"/root/{path}"
+        assert Path(os.path.normpath(f"/volume/{path}")).is_relative_to("/volume")
+        assert os.path.normpath(f"/volume/{path}") == f"/volume/{path}"
 
 
 def test_no_link_is_followed(tmp_path: Path) -> None:

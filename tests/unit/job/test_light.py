@@ -1,41 +1,38 @@
-"""What must start fast imports no torch: a tampered model is refused, and an export copied, within a second or two."""
+"""What starts in every pod, and the Jobs that compute nothing, are there without the seconds that torch takes."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-import deepseek_runtime
 import pytest
+from deepseek_runtime.job import run
 
-RUNTIME = Path(deepseek_runtime.__file__).parents[1]
+HEAVY = ("sympy", "torch", "transformers")
+STARTS = (
+    "deepseek_runtime.__main__",
+    "deepseek_runtime.chat.sandbox",
+    "deepseek_runtime.gateway.__main__",
+    "deepseek_runtime.nodecache.keeper",
+    "deepseek_runtime.train.supervisor",
+)
+LIGHT_WORKS = ("fetch", "dataset", "import", "publish", "export", "train", "sign", "verify")
+STORE = "deepseek_runtime.fetch.object_store"
 
 
 @pytest.mark.parametrize(
-    "module",
+    ("modules", "absent"),
     [
-        "deepseek_runtime.__main__",
-        "deepseek_runtime.job.run",
-        "deepseek_runtime.models.publish",
-        "deepseek_runtime.nodecache.keeper",
-        "deepseek_runtime.models.imported",
-        "deepseek_runtime.fetch.model",
-        "deepseek_runtime.fetch.dataset",
-        "deepseek_runtime.fetch.object_store",
-        "deepseek_runtime.signing.artifact",
-        "deepseek_runtime.signing.verification",
+        ((*STARTS, *(run.WORKS[kind] for kind in LIGHT_WORKS), STORE), (*HEAVY, "numpy")),
+        (("deepseek_runtime.serve.server",), HEAVY),  # it sends its ranks arrays
+        ((run.WORKS["fetch"],), ("obstore",)),
     ],
+    ids=["starts", "server", "stores"],
 )
-def test_no_torch(module: str) -> None:
-    code = f"import sys, {module}; print([name for name in ('torch', 'transformers', 'numpy') if name in sys.modules])"
+def test_it_is_imported_only_where_it_is_used(modules: tuple[str, ...], absent: tuple[str, ...]) -> None:
+    # None makes an import fail there: the traceback names who asked for it
+    program = f"import sys; sys.modules |= dict.fromkeys({list(absent)}); import {', '.join(modules)}"
+    runtime = Path(run.__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": str(RUNTIME)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(runtime)}, capture_output=True, text=True
     )
-    assert done.stdout.strip() == "[]"
-
-
-def test_the_library_of_stores_is_for_stores() -> None:
-    code = "import sys, deepseek_runtime.fetch.model; print('obstore' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": str(RUNTIME)}, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "False"
+    assert done.returncode == 0, done.stderr
