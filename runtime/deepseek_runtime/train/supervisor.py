@@ -91,19 +91,20 @@ class _Supervisor:
             exchange = Exchange(Path(directory))
             exchange.assign(self.job, self.index, self.export)
             kills = oom_kills()
-            group = _start(self.job, directory)
+            command = [sys.executable, "-m", "deepseek_runtime.train.group", directory, str(self.job.processes)]
+            group = subprocess.Popen(command, env=_environment(self.job), start_new_session=True)
             try:
                 self._watch(group, exchange)
-                code = group.poll()
+                by_itself = group.poll() is not None
             finally:
                 _kill(group)
             killed = oom_kills() > kills
-            if code and self.job.processes == 1:
-                exchange.bury(Death(0, code))
-            return self._judge(exchange, code, out_of_memory=killed)
+            return self._judge(exchange, group.returncode if by_itself else None, out_of_memory=killed)
 
-    def _judge(self, exchange: Exchange, code: int | None, *, out_of_memory: bool) -> tuple[Outcome, Artifact] | None:
-        """What became of the round; `code` is that of what was started, where it ended by itself."""
+    def _judge(
+        self, exchange: Exchange, agent_code: int | None, *, out_of_memory: bool
+    ) -> tuple[Outcome, Artifact] | None:
+        """What became of the round; `agent_code` is that of torchrun's agent where it ended by itself."""
         outcome, artifact = exchange.outcome(), exchange.artifact()
         failure, death = exchange.failure(), exchange.death()
         if outcome and artifact:
@@ -111,13 +112,13 @@ class _Supervisor:
         if failure and failure.reason != CONTACT_LOST:
             raise _error(failure)
         if outcome is None and (out_of_memory or (death is not None and death.exit_code < 0)):
-            raise _death(death, code, out_of_memory)
+            raise _death(death, agent_code, out_of_memory)
         if self.stop.is_set():
             raise self._interrupted(outcome)
         if failure and (self.job.nodes == 1 or self._gives_up(exchange)):
             raise _error(failure)
-        if outcome is None and failure is None and code is not None:
-            raise _death(death, code, out_of_memory)
+        if outcome is None and failure is None and agent_code is not None:
+            raise _death(death, agent_code, out_of_memory)
         if self.job.nodes == 1:  # the processes stopped because they were asked to, whoever did
             raise self._interrupted(outcome)
         return None
@@ -165,22 +166,8 @@ class _Supervisor:
             time.sleep(POLL_SECONDS)
 
 
-def _start(job: TrainJob, directory: str) -> subprocess.Popen[bytes]:
-    """torchrun's agent with its processes, or a process alone.
-
-    A lone one has no others to be ended with, and an agent takes a second and a half and 290 MB for importing torch.
-    """
-    module, more, environment = "worker", [], _environment(job)
-    if job.processes > 1:
-        module, more = "group", [str(job.processes)]
-    else:
-        environment["RANK"] = "0"
-    command = [sys.executable, "-m", f"deepseek_runtime.train.{module}", directory, *more]
-    return subprocess.Popen(command, env=environment, start_new_session=True)
-
-
 def _kill(group: subprocess.Popen[bytes]) -> None:
-    """End what was started if it is still there; an agent's processes die with it."""
+    """End the agent if it is still there; its processes die with it."""
     group.kill()
     group.wait()
 
@@ -220,12 +207,12 @@ def _error(failure: Failure) -> JobError:
     return JobError(failure.reason, f"In training process {failure.rank}: {failure.message}")
 
 
-def _death(death: Death | None, code: int | None, out_of_memory: bool) -> JobError:
+def _death(death: Death | None, agent_code: int | None, out_of_memory: bool) -> JobError:
     if out_of_memory:
         return OutOfMemoryError(
             "OutOfMemory", "The kernel killed a training process for want of memory. Raise resources.limits.memory."
         )
     if death is None:
-        return JobError("TrainingFailed", f"Training ended with code {code} and without a result. The log says more.")
+        return JobError("TrainingFailed", f"torchrun's agent ended with code {agent_code}. The log says more.")
     how = signal.Signals(-death.exit_code).name if death.exit_code < 0 else f"exit code {death.exit_code}"
     return JobError("TrainingFailed", f"Training process {death.rank} ended with {how}. The log says more.")

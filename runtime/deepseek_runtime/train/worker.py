@@ -1,7 +1,4 @@
-"""One of the processes that train: `python -m deepseek_runtime.train.worker DIRECTORY`, with its local rank in RANK.
-
-torchrun's agent starts several, the supervisor a lone one.
-"""
+"""One of the processes that train: `python -m deepseek_runtime.train.worker DIRECTORY`, started by torchrun's agent."""
 
 import ctypes
 import logging
@@ -64,10 +61,9 @@ def work(exchange: Exchange, assignment: Assignment, team: Team) -> None:
 def main() -> None:
     """Work, and leave a word about any error for the supervisor before dying of it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _die_with_parent()
     exchange = Exchange(Path(sys.argv[1]))
     assignment = exchange.assignment()
-    if os.getppid() != assignment.supervisor:  # whose death a process survives until its checkpoint is written
-        _die_with_parent()
     try:
         team = Team.join(exchange.directory, assignment)
         work(exchange, assignment, team)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from deepseek_runtime.train import stage
 from deepseek_runtime.wire.job import TrainJob
 
 RUNTIME = Path(stage.__file__).parents[2]
-AGENT, WORKER = "deepseek_runtime.train.group", "deepseek_runtime.train.worker"
 
 
 class Pod:
@@ -69,17 +67,6 @@ def descendants(parent: int, module: str) -> list[int]:
     return found
 
 
-def kill(process: int) -> None:
-    """Unless it has ended."""
-    with suppress(ProcessLookupError):
-        os.kill(process, signal.SIGKILL)
-
-
-def training(pod: Pod) -> list[int]:
-    """The processes of a pod that train, behind torchrun's agent where there is one."""
-    return [process for module in (AGENT, WORKER) for process in descendants(pod.process.pid, module)]
-
-
 def free_port() -> int:
     """The first of two neighbouring ports that nobody uses now."""
     while True:
@@ -103,8 +90,8 @@ def running(job: TrainJob, directory: Path) -> Iterator[list[Pod]]:
         yield pods
     finally:
         for pod in pods:
-            for process in training(pod):
-                kill(process)
+            for process in descendants(pod.process.pid, "deepseek_runtime.train.group"):
+                os.kill(process, 9)
             pod.process.kill()
             pod.process.wait()
 
