@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCAL := $(PYTHON) -m local
 export PYTHONPATH := operator:runtime:.
+# setup compiles no module, so each must be written down when it is first imported, whatever the environment says
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo prepare build-cluster build-servers build-images test clean setup check generate lock images up down test-unit test-core test-integration test-faults faults test-e2e test-e2e-journeys test-e2e-clusters test-gguf test-onnx test-vllm bench
 
