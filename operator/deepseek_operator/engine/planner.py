@@ -1,6 +1,6 @@
 """From a decision and what is seen to the writes that are needed, and no more. Pure, so it can be tested."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,6 +57,9 @@ class Blocked:
 
 ChildAction = Create | Apply | Adjust | Blocked
 
+_MAKES_PODS = frozenset({"Job", "Deployment"})
+"""Written before what their pods need: a scheduler and a kubelet take longer to come to that than the writes do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -76,7 +79,9 @@ def plan(resource: Object, decision: Decision, seen: Callable[[Ref], Object | No
     deleting = "deletionTimestamp" in resource["metadata"]
     present = list(resource["metadata"].get("finalizers") or ())
     own = {name for name in present if name.startswith(f"{GROUP}/")}
-    first = tuple(child for child in decision.children if not child.follows)
+    first = sorted(
+        (child for child in decision.children if not child.follows), key=lambda c: c.ref.kind not in _MAKES_PODS
+    )
     following = tuple(child for child in decision.children if child.follows)
     missing, surplus = decision.finalizers - own, own - decision.finalizers
     return Plan(
@@ -146,7 +151,7 @@ def deletable(remove: Remove, seen: Object | None) -> bool:
 
 
 def _children(
-    resource: Object, children: tuple[Child, ...], seen: Callable[[Ref], Object | None], settled: Settled
+    resource: Object, children: Sequence[Child], seen: Callable[[Ref], Object | None], settled: Settled
 ) -> tuple[ChildAction, ...]:
     actions: list[ChildAction] = []
     for child in children:

@@ -38,6 +38,12 @@ def test_what_is_missing_is_created_and_what_is_there_is_left_alone() -> None:
     assert planned(Decision((always,)), stamped(JOB)[0]) == Plan()
 
 
+def test_what_makes_pods_is_written_first() -> None:
+    claim, policy, engines = (child(OWNER, kind=k) for k in ("PersistentVolumeClaim", "NetworkPolicy", "Deployment"))
+    children = planned(Decision((Child(policy), Child(claim), Child(JOB), Child(engines)))).children
+    assert [action.ref.kind for action in children] == ["Job", "Deployment", "NetworkPolicy", "PersistentVolumeClaim"]
+
+
 def test_a_changed_decision_is_applied_though_the_object_contains_it() -> None:
     """A field that is no longer wanted can be told from one that others added by nothing but the hash."""
     before = copy.deepcopy(JOB)
