@@ -9,7 +9,7 @@ export PYTHONPATH := operator:runtime:.
 # setup compiles no module, so each must be written down when it is first imported, whatever the environment says
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo prepare build-cluster build-servers build-images test clean setup check generate lock images up down test-unit test-core test-integration test-faults faults test-e2e test-e2e-journeys test-e2e-clusters test-gguf test-onnx test-vllm bench
+.PHONY: help demo prepare build-cluster build-servers build-images test clean setup check generate lock images up down test-unit test-core test-integration test-faults faults test-e2e test-e2e-life test-e2e-apart test-gguf test-onnx test-vllm bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -87,12 +87,13 @@ faults: setup ## the long form: every point of every journey, and more seeds; SE
 	$(BIN)/pytest tests/faults --faults-seed=$(or $(SEED),0) --faults-runs=$(or $(RUNS),20) --timeout=3600
 
 test-e2e: ## the journeys of the README on the local cluster with real pods, and beside them the local cluster itself
-	@$(MAKE) --no-print-directory -j2 test-e2e-journeys test-e2e-clusters
+	@$(MAKE) --no-print-directory -j2 test-e2e-life test-e2e-apart
 
-test-e2e-journeys: setup
-	$(BIN)/pytest --durations=10 --ignore=tests/e2e/clusters tests/e2e
+test-e2e-life: setup
+	$(BIN)/pytest --durations=10 --ignore=tests/e2e/namespaces --ignore=tests/e2e/clusters tests/e2e
 
-test-e2e-clusters: setup
+test-e2e-apart: setup
+	$(BIN)/pytest --durations=10 tests/e2e/namespaces
 	$(BIN)/pytest --durations=10 tests/e2e/clusters
 
 GGUF := build/gguf

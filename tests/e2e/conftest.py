@@ -9,6 +9,8 @@ import pytest
 from examples.quickstart.demo import OPERATOR_NAMESPACE, Phases, install
 from examples.quickstart.kube import kubectl
 from examples.quickstart.progress import Screen
+from local.locks import locked
+from local.places import cache
 from tests.e2e import journey
 from tests.e2e.cluster import Caller, create_key, gateway_port_forward, make_namespace
 
@@ -24,8 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def installed() -> None:
-    """The local cluster, the images as they are in the tree, and the chart."""
-    install(Phases(Screen()))
+    """The local cluster, the images as they are in the tree, and the chart: once for all who start side by side."""
+    with locked(cache() / "e2e-installation", "the installation by another process"):
+        install(Phases(Screen()))
 
 
 @pytest.fixture(scope="session")

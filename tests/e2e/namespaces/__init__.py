@@ -1,0 +1,1 @@
+"""Long journeys that share nothing with the others but the cluster, and so can run beside them."""
