@@ -41,6 +41,11 @@ def kill_operator() -> None:
     wait("the operator", lambda: container()["restartCount"] > restarts and container()["ready"], timeout=90)
 
 
+def wait_for_an_answer(caller: Caller) -> None:
+    ask = {"model": "chat", "prompt": "Hello", "max_tokens": 2}
+    wait("an answer", lambda: caller.post(ask)[0] == 200, timeout=30)
+
+
 def test_a_killed_training_pod_and_a_killed_operator(life: str) -> None:
     run = "interrupted"
     apply(journey.training(life, run, steps=STEPS, every=100))
@@ -63,10 +68,10 @@ def test_a_killed_engine_answers_again(life: str, caller: Caller) -> None:
     kill(only_pod(life, "deepseek-operator.io/owner-name=chat"))
     wait("the failure in the status", lambda: "lastFailure" in read("inferenceservices", life, "chat")["status"], 10)
     wait_for_condition("inferenceservices", life, "chat", "Ready", "True", timeout=120)
-    wait("an answer", lambda: caller.post({"model": "chat", "prompt": "Hello", "max_tokens": 2})[0] == 200, timeout=10)
+    wait_for_an_answer(caller)
 
 
-def test_a_hand_edited_child_is_repaired_at_once(life: str) -> None:
+def test_a_hand_edited_child_is_repaired_at_once(life: str, caller: Caller) -> None:
     before = read("deployments", life, "chat")["spec"]["template"]
     patch = {"spec": {"template": {"spec": {"containers": [{"name": "engine", "args": ["nonsense"]}]}}}}
     kubectl("patch", "deployment", "chat", "-n", life, "-p", json.dumps(patch))
@@ -75,6 +80,7 @@ def test_a_hand_edited_child_is_repaired_at_once(life: str) -> None:
     kubectl("delete", "service", "chat", "-n", life)
     wait("a new Service", lambda: read("services", life, "chat")["metadata"]["uid"] != uid, timeout=5)
     wait_for_condition("inferenceservices", life, "chat", "Ready", "True", timeout=120)
+    wait_for_an_answer(caller)  # the new Service has another address, which DNS and the node's rules come to know
 
 
 def test_nothing_is_computed_again_when_statuses_and_jobs_are_lost(life: str) -> None:
