@@ -133,7 +133,7 @@ class Operator:
                     lease.renew(),
                     reconciler.recorder.run(),
                     ProgressPuller(store, pods, settings.master_key, now).run(),
-                    WarningsPuller(client, store).run(),
+                    WarningsPuller(client, store, queue.calm).run(),
                     sweep.run(),
                 )
             ]

@@ -77,7 +77,7 @@ class Process:
         with contextlib.suppress(Killed):
             await self._sweep.synced()
             running = [self.reconciler.work() for _ in range(WORKERS)]
-            puller = WarningsPuller(self.api, self.store)
+            puller = WarningsPuller(self.api, self.store, self.queue.calm)
             for coroutine in (*running, self.reconciler.recorder.run(), self._sweep.run(), puller.run()):
                 self._tasks.append(asyncio.create_task(coroutine))
 

@@ -23,6 +23,7 @@ from deepseek_operator.controllers.decision import Object, Ref, Unreachable
 from deepseek_operator.controllers.decision import Warning as ChildWarning
 from deepseek_operator.engine import errors
 from deepseek_operator.engine.api import Api
+from deepseek_operator.engine.pacing import Calm
 from deepseek_operator.engine.store import Store
 
 log = logging.getLogger(__name__)
@@ -106,17 +107,20 @@ class ProgressPuller:
 class WarningsPuller:
     """Asks for the Warning events of children in trouble, at first after two seconds, then ever more rarely."""
 
-    def __init__(self, api: Api, store: Store) -> None:
+    def __init__(self, api: Api, store: Store, calm: Calm) -> None:
         self._api = api
         self._store = store
+        self._calm = calm
         self._since: dict[Ref, float] = {}
         self._waiting: tuple[deque[tuple[float, float, Ref]], ...] = tuple(deque() for _ in TROUBLE_PERIODS)
         """By period, in the order of time: when to ask, since when it is in trouble, and about what."""
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Ask until cancelled; while children are made, a little later: a list of events costs the server much."""
+        loop = asyncio.get_running_loop()
         while True:
-            await self.tick(asyncio.get_running_loop().time())
+            await self._calm.come(loop.time())
+            await self.tick(loop.time())
             await asyncio.sleep(_TICK)
 
     async def tick(self, now: float) -> None:

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestServer
 from deepseek_operator.api.names import MODEL, Label
 from deepseek_operator.controllers.decision import Object, Ref, Unreachable
 from deepseek_operator.engine import pullers
+from deepseek_operator.engine.pacing import Calm
 from deepseek_operator.engine.pullers import TROUBLE_AT_ONCE, ProgressPuller, WarningsPuller
 from deepseek_operator.engine.store import Store
 from deepseek_runtime.wire import credential
@@ -131,7 +132,7 @@ async def test_warnings_are_asked_for_after_a_grace_and_then_ever_more_rarely(st
             ]
 
     api = Api(World(), Log())
-    puller = WarningsPuller(api, store)
+    puller = WarningsPuller(api, store, Calm())
     store.put(child(resource(), "Pod", "pod", status={"phase": "Pending"}))
     woken.clear()
     asked = []
@@ -161,7 +162,7 @@ async def test_among_thousands_that_wait_a_new_trouble_is_asked_about_at_once(st
             return []
 
     api = Api()
-    puller = WarningsPuller(api, store)
+    puller = WarningsPuller(api, store, Calm())
     for number in range(500):
         store.put(child(resource(), "Pod", f"old-{number}", status={"phase": "Pending"}))
     for second in range(60):
