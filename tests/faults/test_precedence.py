@@ -1,6 +1,7 @@
 """What runs comes first, of all resources; what tells of it follows in a moment, once, and never more than a while."""
 
 import asyncio
+from collections import Counter
 from datetime import datetime
 from itertools import count
 
@@ -9,7 +10,7 @@ from deepseek_operator.api.names import API_VERSION, MANAGED_BY, MODEL, Label
 from deepseek_operator.controllers.decision import Child, Decision, Object, Observed, Ref, Remove, Settings
 from deepseek_operator.engine.pacing import PATIENCE, QUIET
 
-from tests.faults import virtual_time
+from tests.faults import connection, virtual_time
 from tests.faults.connection import LATENCY, Log
 from tests.faults.process import Process
 from tests.faults.world import World
@@ -93,6 +94,24 @@ def test_in_a_burst_all_that_runs_comes_before_all_that_follows_and_that_before_
         last = max(at for at, kind in enumerate(kinds) if kind == "Deployment")
         assert kinds[: last + 1].count("Service") <= 5, "the first had come alone"
         assert MODEL not in kinds[: last + 1]
+        await process.end()
+
+    virtual_time.run(run())
+
+
+def test_a_status_is_written_once_however_late_its_last_child_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is so slow that each waits its turn for longer than its patience."""
+    monkeypatch.setattr(connection, "LATENCY", 0.05)
+
+    async def run() -> None:
+        world, log = World(), Log()
+        process = await started(world, log)
+        for number in range(200):
+            world.create(model(f"model-{number}"))
+        await asyncio.sleep(20 * PATIENCE)
+        statuses = Counter(ref for _, ref in log.writes if ref.kind == MODEL)
+        assert set(statuses.values()) == {1}
+        assert len(statuses) == 200
         await process.end()
 
     virtual_time.run(run())

@@ -52,14 +52,16 @@ class _Untold:
 
     first: float
     since: float
-    """When the status began to wait: anew with new children, but once, for it shall tell of them too."""
+    """When the status began to wait: anew with new children, but not for ever, for it shall tell of them too."""
     done: list[Done] = field(default_factory=list)
+    complete: bool = False
 
-    def add(self, done: list[Done], now: float) -> None:
-        """Children were made, changed or removed."""
+    def add(self, done: list[Done], now: float, *, last: bool) -> None:
+        """Children were made or changed; the `last` of them count however late they come, but once."""
         self.done += done
-        if done and now < self.first + PATIENCE + QUIET:
+        if now < self.first + PATIENCE + QUIET or (last and not self.complete):
             self.since = now
+        self.complete |= last
 
 
 class Reconciler:
@@ -173,8 +175,7 @@ class Reconciler:
         if plan.add_finalizers is not None:
             await self._writer.finalizers(resource, plan.add_finalizers["metadata"]["finalizers"])
         untold.done += [deleted for remove in plan.deletes if (deleted := await self._writer.delete(remove))]
-        outcomes = await self._children(key, uid, plan, untold.first)
-        untold.add([outcome for outcome in outcomes if isinstance(outcome, Done)], loop.time())
+        outcomes = await self._children(key, uid, plan, untold)
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
         refused = refusals.lasting(failures)
         status = await self._status(resource, decision, refused, untold.since)
@@ -186,15 +187,16 @@ class Reconciler:
             self._tell(resource, decision.events, untold.done, refused)
         return Result(decision.wake_after, tuple(failures))
 
-    async def _children(self, key: Ref, uid: str, plan: planner.Plan, since: float) -> list[Done | Failed]:
+    async def _children(self, key: Ref, uid: str, plan: planner.Plan, untold: _Untold) -> list[Done | Failed]:
         """Make and change them; those that nobody needs before pods run give way to what runs, of all resources."""
         calm, loop = self._queue.calm, asyncio.get_running_loop()
-        hurried = calm.wait(since, loop.time()) > 0
+        hurried = calm.wait(untold.first, loop.time()) > 0
         outcomes: list[Done | Failed] = []
         for actions in (plan.children, () if hurried and plan.children else plan.following):
             made = await self._writer.children(actions, uid)
-            if any(isinstance(outcome, Done) for outcome in made):
+            if done := [outcome for outcome in made if isinstance(outcome, Done)]:
                 calm.made(loop.time())
+                untold.add(done, loop.time(), last=actions is plan.following)
             outcomes += made
         if hurried and plan.children and plan.following:
             self._queue.add_soon(key)
