@@ -26,11 +26,16 @@ class Request:
 
 
 def requests(log: Path, account: str, since: int = 0) -> list[Request]:
-    """The requests of a ServiceAccount (`namespace:name`) from a position in the log on, impersonated ones left out."""
-    user = f'"username":"system:serviceaccount:{account}"'
-    with log.open() as lines:
-        lines.seek(since)
-        entries = [json.loads(line) for line in lines if user in line and line.endswith("\n")]
+    """The requests of a ServiceAccount (`namespace:name`) from a position in the log on, impersonated ones left out.
+
+    A line that was half written at that position came before it; one that is half written now is left for later.
+    """
+    user = f'"username":"system:serviceaccount:{account}"'.encode()
+    with log.open("rb") as lines:
+        if since:
+            lines.seek(since - 1)
+            lines.readline()
+        entries = [json.loads(line) for line in lines if user in line and line.endswith(b"\n")]
     return [_request(entry) for entry in entries if "impersonatedUser" not in entry]
 
 
