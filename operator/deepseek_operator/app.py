@@ -106,10 +106,14 @@ class Operator:
                     break
                 log.warning("no CustomResourceDefinition for %s: install the chart, or crds/", ", ".join(missing))
             await asyncio.sleep(_RETRY)
-        self._health.waiting_for = None
-        await lease.acquire()
+        self._health.waiting_for = "the lease"
+        await lease.acquire(self._stand_by)
         log.info("this process leads")
         self._health.waiting_for = "the first lists"
+
+    def _stand_by(self) -> None:
+        """A process that another one leads is as ready as it can be; a rollout waits for that."""
+        self._health.waiting_for = None
 
     async def _lead(self, client: Client, lease: Lease) -> None:
         settings = await self._settings(client)

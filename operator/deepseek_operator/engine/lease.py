@@ -38,8 +38,8 @@ class Lease:
         self._seen: tuple[str, float] = ("", 0.0)
         self._renewed = 0.0
 
-    async def acquire(self) -> None:
-        """Wait until this process holds the lease."""
+    async def acquire(self, stand_by: Callable[[], None] = lambda: None) -> None:
+        """Wait until this process holds the lease; `stand_by` is called when another does."""
         waiting_for = None
         while True:
             holder: str | None = None
@@ -52,6 +52,7 @@ class Lease:
             if holder is not None and holder != waiting_for:
                 log.info("waiting for the lease that %s holds", holder)
                 waiting_for = holder
+                stand_by()
             await asyncio.sleep(RETRY)
 
     async def renew(self) -> None:

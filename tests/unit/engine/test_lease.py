@@ -25,11 +25,13 @@ def test_the_second_waits_until_the_first_lets_go() -> None:
     async def run() -> None:
         world, loop = World(), asyncio.get_running_loop()
         first, second = (lease(WorldApi(world, Log()), name) for name in ("first", "second"))
-        await first.acquire()
+        standing_by: list[str] = []
+        await first.acquire(lambda: standing_by.append("first"))
         renewal = asyncio.create_task(first.renew())
-        waiting = asyncio.create_task(second.acquire())
+        waiting = asyncio.create_task(second.acquire(lambda: standing_by.append("second")))
         await asyncio.sleep(300)
         assert not waiting.done()
+        assert standing_by == ["second"]
         renewal.cancel()
         await first.release()
         released = loop.time()
