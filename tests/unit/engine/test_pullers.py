@@ -18,6 +18,7 @@ from deepseek_runtime.wire import credential
 from deepseek_runtime.wire.progress import MAX_BYTES, Progress
 from deepseek_runtime.wire.proof import Verifier, check_body
 
+from tests.faults import virtual_time
 from tests.faults.connection import Log, WorldApi
 from tests.faults.world import World
 from tests.unit.engine.conftest import child, resource
@@ -151,17 +152,20 @@ async def test_warnings_are_asked_for_after_a_grace_and_then_ever_more_rarely(st
     assert asked[-1] == api.asked
 
 
+class CountingApi(WorldApi):
+    """Writes down whose warnings are asked for; there are none."""
+
+    def __init__(self) -> None:
+        super().__init__(World(), Log())
+        self.asked: list[str] = []
+
+    async def warnings(self, namespace: str, uid: str) -> Sequence[Object]:
+        self.asked.append(uid)
+        return []
+
+
 async def test_among_thousands_that_wait_a_new_trouble_is_asked_about_at_once(store: Store) -> None:
-    class Api(WorldApi):
-        def __init__(self) -> None:
-            super().__init__(World(), Log())
-            self.asked: list[str] = []
-
-        async def warnings(self, namespace: str, uid: str) -> Sequence[Object]:
-            self.asked.append(uid)
-            return []
-
-    api = Api()
+    api = CountingApi()
     puller = WarningsPuller(api, store, Calm())
     for number in range(500):
         store.put(child(resource(), "Pod", f"old-{number}", status={"phase": "Pending"}))
@@ -174,6 +178,24 @@ async def test_among_thousands_that_wait_a_new_trouble_is_asked_about_at_once(st
     await puller.tick(60.0)
     await puller.tick(63.0)
     assert "uid-new" in api.asked[-TROUBLE_AT_ONCE:]
+
+
+def test_while_children_are_made_warnings_wait_but_not_for_ever(store: Store) -> None:
+    for number in range(500):
+        store.put(child(resource(), "Pod", f"old-{number}", status={"phase": "Pending"}))
+
+    async def asked(*, disturbed: bool) -> int:
+        api, calm, loop = CountingApi(), Calm(), asyncio.get_running_loop()
+        task = asyncio.create_task(WarningsPuller(api, store, calm).run())
+        for _ in range(250):
+            if disturbed:
+                calm.made(loop.time())
+            await asyncio.sleep(0.02)
+        task.cancel()
+        return len(api.asked)
+
+    undisturbed = virtual_time.run(asked(disturbed=False))
+    assert 0 < virtual_time.run(asked(disturbed=True)) < undisturbed / 2
 
 
 @pytest.mark.parametrize(
