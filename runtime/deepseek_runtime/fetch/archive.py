@@ -35,7 +35,6 @@ _MALFORMED = (
     struct.error,
     EOFError,
     LookupError,
-    NotImplementedError,
     OverflowError,
     RuntimeError,
     ValueError,
