@@ -100,6 +100,7 @@ def install(phases: Phases) -> None:
     with phases("operator installed"):
         there = kubectl("get", "deployment,statefulset", "-n", OPERATOR_NAMESPACE, "-o", "name")
         release()
+        kubectl("api-resources")  # kubectl finds `deepseek`, a category, only in what it was told after the chart came
         for name, workload in WORKLOADS.items():
             if workload.split("/")[1] in there and changed(name):
                 kubectl("rollout", "restart", workload, "-n", OPERATOR_NAMESPACE)  # the same tag, other content
