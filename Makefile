@@ -36,7 +36,7 @@ setup: $(VENV)/ready ## the development environment in .venv, from the lock file
 
 $(VENV)/ready: requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: set PYTHON=")'
-	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "$(VENV) cannot be made, see above; where venv or ensurepip is missing, install python3-venv" >&2; exit 1; }
 	@echo "installing the locked dependencies into $(VENV) (several GB, a few minutes)"
 	@$(BIN)/python -m pip install --quiet --no-compile --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
