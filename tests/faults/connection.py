@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from enum import Enum
 from typing import Any
 
@@ -133,9 +133,11 @@ class WorldApi:
             if ref.kind == kind.name and (not namespace or ref.namespace == namespace) and selected(kind, obj)
         ]
 
-    async def warnings(self, namespace: str, uid: str) -> Sequence[Object]:
-        await self._read(f"warnings {uid}", "Event")
-        return []
+    async def warnings(self, namespace: str, uid: str | None = None) -> AsyncIterator[Object]:
+        await self._read(f"warnings {uid or namespace}", "Event")
+        nothing: Sequence[Object] = ()
+        for event in nothing:
+            yield event
 
     def kill(self) -> None:
         """kill -9: no call returns any more."""

@@ -1,6 +1,6 @@
 """What the shell asks of the API server; `client.Client` does it over HTTP, the fault tier's world in memory."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from deepseek_operator.controllers.decision import Object, Ref
@@ -41,6 +41,6 @@ class Api(Protocol):
         """
         ...
 
-    async def warnings(self, namespace: str, uid: str) -> Sequence[Object]:
-        """The core/v1 Events of type Warning about one object."""
+    def warnings(self, namespace: str, uid: str | None = None) -> AsyncIterator[Object]:
+        """The core/v1 Events of type Warning about one object, or about all of a namespace."""
         ...

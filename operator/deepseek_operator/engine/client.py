@@ -5,7 +5,7 @@ Patience beyond a few seconds belongs to the work queue, which has a backoff for
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import aiohttp
@@ -19,6 +19,7 @@ from deepseek_operator.engine.kinds import CORE_EVENT, KINDS, Kind
 ATTEMPTS = 4
 TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 PAGE = 500
+_JSON = "application/json"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _LONGEST_DELAY = 5.0
@@ -74,23 +75,15 @@ class Client:
 
     async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
         """All pages of a list: who is there, in which version, held by whom."""
-        params = {"limit": str(PAGE)}
-        if kind.selector:
-            params["labelSelector"] = kind.selector
-        items: list[Object] = []
-        while True:
-            page = await self._request("list", kind, namespace, params=params, accept=_METADATA_LIST)
-            items += ({"metadata": _identity(item["metadata"])} for item in page["items"] or ())
-            if not (token := page["metadata"].get("continue")):
-                return items
-            params["continue"] = token
+        params = {"labelSelector": kind.selector} if kind.selector else {}
+        pages = self._pages(kind, namespace, params, _METADATA_LIST)
+        return [{"metadata": _identity(item["metadata"])} async for item in pages]
 
-    async def warnings(self, namespace: str, uid: str) -> Sequence[Object]:
-        """Warning events by the UID they concern."""
-        params = {"fieldSelector": f"involvedObject.uid={uid},type=Warning", "limit": "50"}
-        answer = await self._request("list", CORE_EVENT, namespace, params=params)
-        items: list[Object] = answer["items"] or []
-        return items
+    async def warnings(self, namespace: str, uid: str | None = None) -> AsyncIterator[Object]:
+        """Warning events that concern one UID, or all of the namespace: the server reads all of them anyhow."""
+        selector = "type=Warning" if uid is None else f"involvedObject.uid={uid},type=Warning"
+        async for event in self._pages(CORE_EVENT, namespace, {"fieldSelector": selector}):
+            yield event
 
     async def serves(self, kind: Kind) -> bool:
         """Whether the server knows the kind: for a custom one, whether its definition is installed."""
@@ -99,6 +92,18 @@ class Client:
         except errors.NotFoundError:
             return False
         return any(resource["name"] == kind.plural for resource in answer["resources"])
+
+    async def _pages(
+        self, kind: Kind, namespace: str, params: dict[str, str], accept: str = _JSON
+    ) -> AsyncIterator[Object]:
+        """The items of a list, page by page."""
+        following: str | None = ""
+        while following is not None:
+            asked = {**params, "limit": str(PAGE), **({"continue": following} if following else {})}
+            page = await self._request("list", kind, namespace, params=asked, accept=accept)
+            for item in page["items"] or ():
+                yield item
+            following = page["metadata"].get("continue") or None
 
     async def _request(
         self,
@@ -109,8 +114,8 @@ class Client:
         subresource: str = "",
         body: Object | None = None,
         params: dict[str, str] | None = None,
-        content_type: str = "application/json",
-        accept: str = "application/json",
+        content_type: str = _JSON,
+        accept: str = _JSON,
     ) -> Object:
         self.verbs.add((verb, kind.group, "/".join(part for part in (kind.plural, subresource) if part)))
         method = {"list": "GET", "create": "POST"}.get(verb, verb.upper())

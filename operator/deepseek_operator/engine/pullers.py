@@ -6,9 +6,8 @@ Nothing is asked when nothing works and nothing is in trouble.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from itertools import islice
 
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -34,9 +33,14 @@ PROGRESS_PARALLEL = 32
 TROUBLE_PERIODS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 300.0)
 """Seconds until a child is asked about for the first time, for it may take a moment to get going, and then again."""
 TROUBLE_AT_ONCE = 20
-"""Children asked about in one tick, those in trouble for the shortest time first: thousands may wait for a volume."""
+"""Namespaces asked about in one tick, those of children in trouble for the shortest time first.
+
+One answer serves all children of a namespace whose time has come: thousands may wait for a volume.
+"""
 _TICK = 0.5
 _REASON, _MESSAGE = 128, 1024
+_WARNINGS = 50
+"""Kept of each child, the newest."""
 
 
 class ProgressPuller:
@@ -131,8 +135,13 @@ class WarningsPuller:
         for ref in troubled - self._since.keys():
             self._since[ref] = now
             self._waiting[0].append((now + TROUBLE_PERIODS[0], now, ref))
-        for ref in islice(self._due(now), TROUBLE_AT_ONCE):
-            await self._pull(ref)
+        due: dict[str, list[Ref]] = {}
+        for ref in self._due(now):
+            due.setdefault(ref.namespace, []).append(ref)
+            if len(due) == TROUBLE_AT_ONCE:
+                break
+        for namespace, refs in due.items():
+            await self._pull(namespace, refs)
 
     def _due(self, now: float) -> Iterator[Ref]:
         for period, waiting in enumerate(self._waiting):
@@ -143,17 +152,24 @@ class WarningsPuller:
                     self._waiting[longer].append((now + TROUBLE_PERIODS[longer], since, ref))
                     yield ref
 
-    async def _pull(self, ref: Ref) -> None:
-        obj = self._store.get(ref)
-        if obj is None:
+    async def _pull(self, namespace: str, refs: Sequence[Ref]) -> None:
+        about: dict[str, list[ChildWarning]] = {}
+        known: dict[str, Ref] = {}
+        for ref in refs:
+            if (uid := self._store.uid(ref)) is not None:
+                known[uid], about[uid] = ref, []
+        if not known:
             return
-        uid = obj["metadata"]["uid"]
         try:
-            events = await self._api.warnings(ref.namespace, uid)
+            async for event in self._api.warnings(namespace, next(iter(known)) if len(known) == 1 else None):
+                if (found := about.get(event["involvedObject"].get("uid", ""))) is not None:
+                    found.append(_warning(event))
         except errors.ApiError as error:
-            log.warning("events of %s cannot be read: %s", ref, error)
+            log.warning("events of %s cannot be read: %s", namespace, error)
             return
-        self._store.set_warnings(ref, uid, tuple(sorted(map(_warning, events), key=lambda warning: warning.time)))
+        for uid, ref in known.items():
+            newest = sorted(about[uid], key=lambda warning: warning.time)[-_WARNINGS:]
+            self._store.set_warnings(ref, uid, tuple(newest))
 
 
 def _warning(event: Object) -> ChildWarning:

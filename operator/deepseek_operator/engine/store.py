@@ -70,6 +70,11 @@ class Store:
         """How many resources of the operator's own kinds there are."""
         return len(self._references)
 
+    def uid(self, ref: Ref) -> str | None:
+        """The UID of an object that is there."""
+        entry = self._objects.entry(ref)
+        return entry.uid if entry is not None else None
+
     def uids(self, kind: str) -> dict[Ref, str]:
         """The UIDs of all objects of a kind."""
         return {

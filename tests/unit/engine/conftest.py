@@ -32,15 +32,23 @@ def resource(name: str = "seed", version: int = 1, kind: str = MODEL, **spec: An
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": meta, "spec": spec}
 
 
-def child(owner: Object, kind: str = "Job", name: str = "work", version: int = 1, **more: Any) -> Object:
+def child(
+    owner: Object, kind: str = "Job", name: str = "work", version: int = 1, namespace: str = "team", **more: Any
+) -> Object:
     labels = {
         Label.MANAGED_BY: MANAGED_BY,
         Label.OWNER_KIND: owner["kind"],
         Label.OWNER_NAME: owner["metadata"]["name"],
-        Label.OWNER_NAMESPACE: "team",
+        Label.OWNER_NAMESPACE: namespace,
         Label.OWNER_UID: owner["metadata"]["uid"],
     }
-    meta = {"name": name, "namespace": "team", "uid": f"uid-{name}", "resourceVersion": str(version), "labels": labels}
+    meta = {
+        "name": name,
+        "namespace": namespace,
+        "uid": f"uid-{name}",
+        "resourceVersion": str(version),
+        "labels": labels,
+    }
     return {"apiVersion": "v1", "kind": kind, "metadata": meta, **more}
 
 

@@ -93,8 +93,19 @@ async def test_lists_are_metadata_only_selected_and_read_to_the_last_page(api: C
     assert first["labelSelector"] == "app.kubernetes.io/managed-by=deepseek-operator"
     assert second["continue"] == "next"
     assert "PartialObjectMetadataList" in headers["Accept"]
-    server.answers = [lambda: web.json_response({"items": [{"reason": "Failed"}]})]
-    assert await api.warnings("team", "uid-1") == [{"reason": "Failed"}]
+
+
+async def test_warnings_are_of_one_object_or_of_a_whole_namespace(api: Client, server: Server) -> None:
+    pages = [
+        {"items": [{"reason": "Failed"}], "metadata": {"continue": "next"}},
+        {"items": [{"reason": "FailedMount"}], "metadata": {}},
+    ]
+    server.answers = [partial(web.json_response, page) for page in pages]
+    assert [event async for event in api.warnings("team")] == [{"reason": "Failed"}, {"reason": "FailedMount"}]
+    assert [request[2].get("continue") for request in server.requests] == [None, "next"]
+    assert server.requests[1][2]["fieldSelector"] == "type=Warning"
+    server.answers = [partial(web.json_response, pages[1])]
+    assert [event async for event in api.warnings("team", "uid-1")] == [{"reason": "FailedMount"}]
     assert server.requests[-1][2]["fieldSelector"] == "involvedObject.uid=uid-1,type=Warning"
 
 

@@ -1,7 +1,7 @@
 """Progress from pods that may answer anything, and Warning events with patience."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 import aiohttp
@@ -121,54 +121,77 @@ async def test_a_pod_that_hangs_costs_no_more_than_its_time(
     assert isinstance(store.progress(POD), Unreachable)
 
 
+def warning(uid: str, reason: str, second: int, message: str = "a") -> Object:
+    time = f"2030-01-01T00:{second // 60:02}:{second % 60:02}Z"
+    return {
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": time,
+        "metadata": {},
+        "involvedObject": {"uid": uid} if uid else {},
+    }
+
+
+class CountingApi(WorldApi):
+    """Writes down of which namespaces and objects warnings are asked for."""
+
+    def __init__(self, *events: Object) -> None:
+        super().__init__(World(), Log())
+        self.events = events
+        self.asked: list[tuple[str, str | None]] = []
+
+    async def warnings(self, namespace: str, uid: str | None = None) -> AsyncIterator[Object]:
+        self.asked.append((namespace, uid))
+        for event in self.events:
+            if uid is None or event["involvedObject"]["uid"] == uid:
+                yield event
+
+
 async def test_warnings_are_asked_for_after_a_grace_and_then_ever_more_rarely(store: Store, woken: list[Ref]) -> None:
-    class Api(WorldApi):
-        asked = 0
-
-        async def warnings(self, namespace: str, uid: str) -> Sequence[Object]:
-            self.asked += 1
-            return [
-                {"reason": "Later", "message": "m" * 5000, "lastTimestamp": "2030-01-01T00:00:02Z", "metadata": {}},
-                {"reason": "First", "message": "a", "eventTime": "2030-01-01T00:00:01Z", "metadata": {}},
-            ]
-
-    api = Api(World(), Log())
+    api = CountingApi(warning("uid-pod", "Later", 2, "m" * 5000), warning("uid-pod", "First", 1))
     puller = WarningsPuller(api, store, Calm())
     store.put(child(resource(), "Pod", "pod", status={"phase": "Pending"}))
     woken.clear()
     asked = []
     for second in range(400):
         await puller.tick(float(second))
-        asked.append(api.asked)
+        asked.append(len(api.asked))
     assert asked[1] == 0
     assert asked[2] == 1
     assert 5 < asked[-1] < 15
+    assert set(api.asked) == {("team", "uid-pod")}
     assert woken == [Ref(MODEL, "team", "seed")], "the same warnings are news once"
     told = store.observe(resource()).warnings["uid-pod"]
     assert [warning.reason for warning in told] == ["First", "Later"]
     assert len(told[1].message) == 1024
     store.drop(POD, "uid-pod")
     await puller.tick(1000.0)
-    assert asked[-1] == api.asked
+    assert asked[-1] == len(api.asked)
 
 
-class CountingApi(WorldApi):
-    """Writes down whose warnings are asked for; there are none."""
-
-    def __init__(self) -> None:
-        super().__init__(World(), Log())
-        self.asked: list[str] = []
-
-    async def warnings(self, namespace: str, uid: str) -> Sequence[Object]:
-        self.asked.append(uid)
-        return []
+async def test_one_answer_tells_of_all_children_of_a_namespace(store: Store) -> None:
+    api = CountingApi(
+        *(warning("uid-pod-7", f"Reason{number}", number) for number in reversed(range(60))),
+        warning("uid-pod-8", "Other", 1),
+        warning("uid-strange", "Strange", 1),
+        warning("", "OfNobody", 1),
+    )
+    puller = WarningsPuller(api, store, Calm())
+    for number in range(10):
+        store.put(child(resource(), "Pod", f"pod-{number}", status={"phase": "Pending"}))
+    for second in range(4):
+        await puller.tick(float(second))
+    assert api.asked == [("team", None)]
+    told = store.observe(resource()).warnings
+    assert told.keys() == {"uid-pod-7", "uid-pod-8"}
+    assert [warning.reason for warning in told["uid-pod-7"]] == [f"Reason{number}" for number in range(10, 60)]
 
 
 async def test_among_thousands_that_wait_a_new_trouble_is_asked_about_at_once(store: Store) -> None:
     api = CountingApi()
     puller = WarningsPuller(api, store, Calm())
     for number in range(500):
-        store.put(child(resource(), "Pod", f"old-{number}", status={"phase": "Pending"}))
+        store.put(child(resource(), "Pod", f"old-{number}", namespace=f"n-{number}", status={"phase": "Pending"}))
     for second in range(60):
         before = len(api.asked)
         await puller.tick(float(second))
@@ -177,12 +200,12 @@ async def test_among_thousands_that_wait_a_new_trouble_is_asked_about_at_once(st
     store.put(child(resource(), "Pod", "new", status={"phase": "Pending"}))
     await puller.tick(60.0)
     await puller.tick(63.0)
-    assert "uid-new" in api.asked[-TROUBLE_AT_ONCE:]
+    assert ("team", "uid-new") in api.asked[-TROUBLE_AT_ONCE:]
 
 
 def test_while_children_are_made_warnings_wait_but_not_for_ever(store: Store) -> None:
     for number in range(500):
-        store.put(child(resource(), "Pod", f"old-{number}", status={"phase": "Pending"}))
+        store.put(child(resource(), "Pod", f"old-{number}", namespace=f"n-{number}", status={"phase": "Pending"}))
 
     async def asked(*, disturbed: bool) -> int:
         api, calm, loop = CountingApi(), Calm(), asyncio.get_running_loop()
