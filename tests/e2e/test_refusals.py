@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from examples.quickstart.demo import OPERATOR_NAMESPACE, WORKLOADS, release
 from examples.quickstart.kube import condition, kubectl
 from examples.quickstart.target import Failed
 from tests.e2e import journey
@@ -65,11 +64,12 @@ def test_heads_that_cannot_be_split(life: str) -> None:
     kubectl("delete", "dsis", "odd", "-n", life)
 
 
-def test_a_node_that_nobody_has(namespace: str) -> None:
+def test_a_node_that_nobody_has_and_a_model_that_asks_for_it_no_more(namespace: str) -> None:
     model = journey.scratch(namespace, "elsewhere")
-    model["spec"]["jobs"] = {**journey.SMALL_POD, "nodeSelector": {"disk": "none-such"}}
-    apply(model)
+    apply({**model, "spec": {**model["spec"], "jobs": {**journey.SMALL_POD, "nodeSelector": {"disk": "none-such"}}}})
     assert "nodeSelector" in failure("deepseekmodels", namespace, "elsewhere", "Unschedulable")
+    apply(model)
+    wait_for_condition("deepseekmodels", namespace, "elsewhere", "Ready", "True", timeout=120)
 
 
 def test_a_volume_that_is_not_there(namespace: str) -> None:
@@ -84,18 +84,6 @@ def test_a_config_map_that_is_not_there(namespace: str) -> None:
     model["spec"]["source"]["scratch"]["tokenizer"]["text"] = [{"configMap": {"name": "none-such"}}]
     apply(model)
     assert "none-such" in failure("deepseekmodels", namespace, "textless", "VolumeMissing")
-
-
-def test_an_image_that_is_not_there(namespace: str) -> None:
-    rollout = ("rollout", "status", WORKLOADS["operator"], "-n", OPERATOR_NAMESPACE, "--timeout=60s")
-    release("--set", "runtime.image.tag=none-such")
-    try:
-        kubectl(*rollout)
-        apply(journey.scratch(namespace, "imageless"))
-        assert "none-such" in failure("deepseekmodels", namespace, "imageless", "ImagePullFailed", timeout=20)
-    finally:
-        release()
-        kubectl(*rollout)
 
 
 def test_too_little_memory(namespace: str) -> None:

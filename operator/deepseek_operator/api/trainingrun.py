@@ -188,7 +188,10 @@ class TrainingRunSpec(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         description="Run in this order, each on the result of the one before.",
     )
-    compute: ComputeSpec = Field(default=ComputeSpec(), description="The pods that train.")
+    compute: ComputeSpec = Field(
+        default=ComputeSpec(),
+        description="The pods that train. A change reaches the next stage, and one that is suspended or stuck; one that is at work keeps what it has.",
+    )
     checkpoint: CheckpointSpec = Field(default=CheckpointSpec(), description="What survives a killed pod.")
     publish: PublishSpec | None = Field(default=None, description="What is made of the last stage's export.")
     suspend: bool = Field(

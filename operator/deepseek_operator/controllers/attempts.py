@@ -1,7 +1,7 @@
-"""One piece of work through its Jobs: made once, tried again only when something changed, done with its result."""
+"""One piece of work through its Jobs: made once, made anew only when something changed, done with its result."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -48,14 +48,18 @@ class Standing:
     pods: tuple[Object, ...] = ()
     width: int = 1
     """Pods that must work at once."""
+    removals: tuple[Remove, ...] = ()
+    """A Job that has to go before it can be made as it is wanted now."""
+
+    @property
+    def at_work(self) -> int:
+        """Pods that run."""
+        return sum((pod.get("status") or {}).get("phase") == "Running" and not deleting(pod) for pod in self.pods)
 
     @property
     def blocked(self) -> bool:
         """Whether a failure is what keeps it from going on: not all of its pods are at work meanwhile."""
-        working = [
-            pod for pod in self.pods if (pod.get("status") or {}).get("phase") == "Running" and not deleting(pod)
-        ]
-        return self.failure is not None and len(working) < self.width
+        return self.failure is not None and self.at_work < self.width
 
 
 def stand(work: Work, observed: Observed, now: datetime, volume_since: str = "") -> Standing:
@@ -74,13 +78,18 @@ def stand(work: Work, observed: Observed, now: datetime, volume_since: str = "")
         return _finished(work, newest, attempt, pods, complete, now)
     failed = _condition(newest, "Failed")
     failure = _why(newest, pods, observed)
+    wanted = work.job(attempt)
+    changed = _template(wanted) != _template(newest)
     if failed is None:
-        child = Child(work.job(attempt), create_only=True, adjust=work.adjust)
+        child = Child(wanted, create_only=True, adjust=work.adjust)
         shown = failure.of(f"Job/{name}") if failure is not None else None
         width = int((newest.get("spec") or {}).get("parallelism", 1))
-        return Standing("Working", name, child, failure=shown, pods=pods, width=width)
-    following = work.job(attempt + 1)
-    if _template(following) != _template(newest):
+        standing = Standing("Working", name, child, failure=shown, pods=pods, width=width)
+        suspended = wanted["spec"].get("suspend") and not standing.at_work
+        if changed and (standing.blocked or suspended):  # one that is at work keeps what it was started with
+            return replace(standing, child=None, removals=remove(newest, "its pods are wanted otherwise"))
+        return standing
+    if changed:
         return _start(work, attempt + 1)
     if failure is None:
         message = failed.get("message") or failed.get("reason", "")

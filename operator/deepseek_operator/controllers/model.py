@@ -156,7 +156,7 @@ class ModelController:
         superseded_parts = _removals(owner.name, spec, life, observed, keep_all=replaces)
         return Decision(
             children=(*isolation.children, *_children(life), *copies.children),
-            remove=(*isolation.remove, *superseded_parts, *copies.remove),
+            remove=(*isolation.remove, *_to_make_anew(life), *superseded_parts, *copies.remove),
             status=status.to_object(),
             events=transitions(previous, status, "Reconcile"),
             wake_after=wake,
@@ -203,6 +203,10 @@ def live(
 
 def _children(life: Life) -> tuple[Child, ...]:
     return tuple(child for part in life.parts for child in part.children)
+
+
+def _to_make_anew(life: Life) -> tuple[Remove, ...]:
+    return tuple(removal for part in life.parts if part.standing is not None for removal in part.standing.removals)
 
 
 def _removals(

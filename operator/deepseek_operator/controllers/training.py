@@ -347,6 +347,7 @@ def _phase(course: Course) -> Phase:
 
 
 def _removals(course: Course) -> tuple[Remove, ...]:
-    """Only Jobs that would write the run's volume for what is no longer wanted."""
+    """Jobs that have to be made anew, and those that would write the run's volume for what is no longer wanted."""
+    anew = [removal for _, standing, _ in course.works for removal in standing.removals]
     stale = course.current.superseded if course.current is not None else ()
-    return tuple(removal for job in stale for removal in remove(job, "it trains on what is no longer wanted"))
+    return (*anew, *(removal for job in stale for removal in remove(job, "it trains on what is no longer wanted")))

@@ -1,4 +1,4 @@
-"""Two nodes: what moves between them, what cannot and says so, what is copied to both, and claims that are full."""
+"""Two nodes: what moves between them, what cannot and says so, what is copied to both, full claims, and upgrades."""
 
 import json
 import os
@@ -173,6 +173,21 @@ def test_a_claim_is_of_one_node_and_of_one_size(namespace: str) -> None:
     assert code == "ENOSPC"
     assert 0.9 * 32 * 2**20 < int(more) <= 32 * 2**20
     assert read("pods", namespace, "again")["spec"]["nodeName"] == SECOND
+
+
+def test_an_image_that_is_not_there_and_then_one_that_is(namespace: str) -> None:
+    """Here, for this installation is nobody else's."""
+    rollout = ("rollout", "status", WORKLOADS["operator"], "-n", OPERATOR_NAMESPACE, "--timeout=60s")
+    release("--set", "runtime.image.tag=none-such")
+    try:
+        kubectl(*rollout)
+        apply(journey.text(namespace), journey.scratch(namespace, "imageless"))
+        wait("the failure", lambda: failure("dsm", namespace, "imageless")[0] == "ImagePullFailed", timeout=20)
+        assert "none-such" in failure("dsm", namespace, "imageless")[1]
+    finally:
+        release()
+        kubectl(*rollout)
+    wait_for_condition("dsm", namespace, "imageless", "Ready", "True", timeout=120)
 
 
 def test_a_full_disk_is_reported_and_a_larger_one_helps(namespace: str) -> None:

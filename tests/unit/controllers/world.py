@@ -257,15 +257,16 @@ class World:
             if job.get("status", {}).get("conditions"):
                 continue
             name = job["metadata"]["name"]
-            running = [pod for pod in self._pods(name) if pod["status"]["phase"] == "Running"]
+            live = [pod for pod in self._pods(name) if pod["status"]["phase"] in ("Pending", "Running")]
+            running = [pod for pod in live if pod["status"]["phase"] == "Running"]
             if job["spec"].get("suspend"):
-                for pod in running:
+                for pod in live:
                     self.drop(Ref.of(pod))
                     changed = True
-            elif not running:
+            elif not live:
                 self._new_pod(job)
                 changed = True
-            elif job["metadata"]["labels"][Label.WORK] not in self.held:
+            elif running and job["metadata"]["labels"][Label.WORK] not in self.held:
                 result = self._work(job)
                 done = result.outcome == "succeeded"
                 self._terminate(running[0], 0 if done else 65, encode(result), "Completed" if done else "Error")

@@ -103,4 +103,7 @@ class DeepSeekModelSpec(ApiModel):
         default=None,
         description="Keeps copies of base and quantized variants on the nodes that serve them. Nothing waits for a copy: a service reads its node's if that is whole, else the artifact's own volume.",
     )
-    jobs: PodSettings = Field(default=PodSettings(), description="The pods of this model's Jobs.")
+    jobs: PodSettings = Field(
+        default=PodSettings(),
+        description="The pods of this model's Jobs. A change reaches the next Job, and one that is stuck; one that is at work keeps what it has.",
+    )
