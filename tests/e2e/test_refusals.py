@@ -95,13 +95,15 @@ def test_too_little_memory(namespace: str) -> None:
     assert read("deepseekmodels", namespace, "cramped")["status"]["conditions"]
 
 
-def test_a_storage_class_that_is_not_there(namespace: str) -> None:
+def test_a_storage_class_that_is_not_there_and_a_model_that_names_it_no_more(namespace: str) -> None:
     model = journey.scratch(namespace, "classless")
-    model["spec"]["storage"] = {"size": "256Mi", "storageClassName": "none-such"}
-    apply(model)
+    classless = {**model["spec"]["storage"], "storageClassName": "none-such"}
+    apply({**model, "spec": {**model["spec"], "storage": classless}})
     message = failure("deepseekmodels", namespace, "classless", "VolumeMissing")
     assert "none-such" in message
     assert "kubectl get storageclass" in message
+    apply(model)
+    wait_for_condition("deepseekmodels", namespace, "classless", "Ready", "True", timeout=120)
 
 
 def test_a_gpu_that_no_node_has(namespace: str) -> None:

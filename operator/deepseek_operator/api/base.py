@@ -149,7 +149,9 @@ class Storage(ApiModel):
 
     size: Quantity = Field(default="10Gi", description="Size of each volume.")
     storage_class_name: str | None = Field(
-        default=None, max_length=253, description="Absent: the cluster's default class."
+        default=None,
+        max_length=253,
+        description="Absent: the cluster's default class. A claim that has its volume keeps class and access modes.",
     )
     access_modes: list[Literal["ReadWriteOnce", "ReadWriteMany"]] = Field(
         default=["ReadWriteOnce"],

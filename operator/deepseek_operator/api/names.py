@@ -42,7 +42,9 @@ class Annotation:
 
     RECONCILE = f"{GROUP}/reconcile"  # change it to have a resource looked at now: any change of a resource does
     APPLIED_HASH = f"{GROUP}/applied"  # of what was applied last: the planner's fast path
-    TEMPLATE_HASH = f"{GROUP}/template"  # of a Job's pod template: a failed Job is tried again when it changed
+    TEMPLATE_HASH = f"{GROUP}/template"  # of a Job's pod template: a stuck or failed one is made anew when it changed
+    STORAGE_SIZE = f"{GROUP}/storage-size"  # of a Job's pod template: what a Job had too little room for is another one
+    VOLUME_HASH = f"{GROUP}/volume"  # of what a claim asks for but its size: one without a volume is made anew
     ATTEMPT = f"{GROUP}/attempt"
     LINEAGE = f"{GROUP}/lineage"  # of a base's claim: where the base came from, as JSON; it outlives source and status
     SERVING = f"{GROUP}/serving"  # of a Deployment: the model, variant and digest that its template runs, as JSON

@@ -1,6 +1,6 @@
 """One sealed artifact of a model: from what its Job left behind, or from the status that remembers it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -13,9 +13,9 @@ from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
 from deepseek_operator.api.deepseekmodel.export import ExportStatus
 from deepseek_operator.api.deepseekmodel.quantization import QuantizationStatus
 from deepseek_operator.api.names import Annotation
-from deepseek_operator.controllers.attempts import Standing, Work, ended, jobs_of, stand
+from deepseek_operator.controllers.attempts import Standing, Work, ended, jobs_of, remove, stand
 from deepseek_operator.controllers.conditions import moment, timestamp
-from deepseek_operator.controllers.decision import Child, Object, Observed
+from deepseek_operator.controllers.decision import Child, Object, Observed, Remove
 from deepseek_operator.controllers.failures import claim_failure
 from deepseek_operator.controllers.origin import Origin
 from deepseek_operator.controllers.progress import trouble
@@ -106,6 +106,21 @@ def growth(manifest: Object, observed: Observed) -> tuple[tuple[str, ...], ...]:
     except ValueError:  # written in a form that this operator never writes
         return ()
     return (("spec", "resources", "requests"),) if grows else ()
+
+
+def without_volume(children: Iterable[Child], observed: Observed) -> tuple[Remove, ...]:
+    """The removal of claims that are wanted otherwise, of another class say, and have no volume that could be lost."""
+    removals: list[Remove] = []
+    for wanted in (child.manifest for child in children if child.ref.kind == "PersistentVolumeClaim"):
+        seen = observed.child("PersistentVolumeClaim", wanted["metadata"]["name"])
+        if seen is None or (seen.get("status") or {}).get("phase", "Pending") != "Pending":
+            continue
+        if (seen.get("spec") or {}).get("volumeName"):  # restored from a backup, say, and not bound yet
+            continue
+        asked, asks = ((obj["metadata"].get("annotations") or {}).get(Annotation.VOLUME_HASH) for obj in (seen, wanted))
+        if asked is not None and asked != asks:
+            removals += remove(seen, "it has no volume, and is wanted otherwise")
+    return tuple(removals)
 
 
 def _filled(artifact: ArtifactStatus, result: JobResult) -> tuple[ArtifactStatus, ArchitectureStatus | None]:

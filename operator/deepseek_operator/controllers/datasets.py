@@ -139,6 +139,7 @@ def _work(place: Place, spec: TrainingRunSpec, source: HubDataset, identity: str
             container=job_container(config, mounts, spec.compute),
             image=Image(settings.runtime_image, settings.image_pull_policy),
             pods=spec.compute,
+            storage=spec.checkpoint.storage,
             suspend=spec.suspend,
             reads=place.beside,
             one_node=place.one_node,

@@ -12,7 +12,7 @@ from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.deepseekmodel.verification import VerificationStatus
 from deepseek_operator.api.names import FINALIZER_IN_USE, MODEL, TRAINING, Condition, Reason
 from deepseek_operator.controllers import caching, export, gate, measurements, signing, succession, verification
-from deepseek_operator.controllers.artifacts import Advance, advance, remembered
+from deepseek_operator.controllers.artifacts import Advance, advance, remembered, without_volume
 from deepseek_operator.controllers.conditions import (
     Verdict,
     holds,
@@ -156,7 +156,7 @@ class ModelController:
         superseded_parts = _removals(owner.name, spec, life, observed, keep_all=replaces)
         return Decision(
             children=(*isolation.children, *_children(life), *copies.children),
-            remove=(*isolation.remove, *_to_make_anew(life), *superseded_parts, *copies.remove),
+            remove=(*isolation.remove, *_to_make_anew(life, observed), *superseded_parts, *copies.remove),
             status=status.to_object(),
             events=transitions(previous, status, "Reconcile"),
             wake_after=wake,
@@ -205,8 +205,9 @@ def _children(life: Life) -> tuple[Child, ...]:
     return tuple(child for part in life.parts for child in part.children)
 
 
-def _to_make_anew(life: Life) -> tuple[Remove, ...]:
-    return tuple(removal for part in life.parts if part.standing is not None for removal in part.standing.removals)
+def _to_make_anew(life: Life, observed: Observed) -> tuple[Remove, ...]:
+    jobs = (removal for part in life.parts if part.standing is not None for removal in part.standing.removals)
+    return (*without_volume(_children(life), observed), *jobs)
 
 
 def _removals(

@@ -323,6 +323,7 @@ class ModelWorks:
                 container=job_container(config, mounts, self.spec.jobs),
                 image=Image(self.settings.runtime_image, self.settings.image_pull_policy),
                 pods=self.spec.jobs,
+                storage=self.spec.storage,
                 reads=reads,
                 beside=beside,
                 one_node=one_node(self.spec.storage.access_modes),

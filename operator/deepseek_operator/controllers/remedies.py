@@ -15,8 +15,9 @@ REMEDIES: dict[str, str] = {
         "describe nodes` shows what each node has and what is taken."
     ),
     Reason.NEEDS_SHARED_VOLUME: (
-        "A ReadWriteOnce volume keeps all its pods on one node: give the model storage.accessModes [ReadWriteMany], "
-        "or ask for fewer or smaller pods; the claim of a model's cache keeps them on its nodes."
+        "A ReadWriteOnce volume keeps all its pods on one node: give a model storage.accessModes [ReadWriteMany] "
+        "before its volumes are made, or ask for fewer or smaller pods; the claim of a model's cache keeps them on its "
+        "nodes."
     ),
     Reason.NO_CACHE_NODES: "Give nodes the labels of cache.pods.nodeSelector, or change it.",
     Reason.NOT_A_CACHE_NODE: (

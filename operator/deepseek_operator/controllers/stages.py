@@ -117,6 +117,7 @@ def stage_work(
             container=job_container(told, mounts, spec.compute),
             image=Image(settings.runtime_image, settings.image_pull_policy),
             pods=spec.compute,
+            storage=spec.checkpoint.storage,
             backoff_limit=BACKOFF_LIMIT,
             suspend=spec.suspend,
             reads=start.claim,

@@ -11,7 +11,7 @@ from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
 from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.names import MODEL, TRAINING, Condition, Reason
 from deepseek_operator.api.trainingrun import DatasetStatus, StageSpec, StageStatus, TrainingRunSpec, TrainingRunStatus
-from deepseek_operator.controllers.artifacts import growth
+from deepseek_operator.controllers.artifacts import growth, without_volume
 from deepseek_operator.controllers.attempts import Standing, Work, remove
 from deepseek_operator.controllers.conditions import (
     Verdict,
@@ -116,7 +116,7 @@ class TrainingController:
         waits = [wait for _, at, figures in course.works for wait in (at.wake_after, figures.wake_after)]
         return Decision(
             children=(*isolation.children, *(child for child in children if child is not None)),
-            remove=(*isolation.remove, *_removals(course)),
+            remove=(*isolation.remove, *_removals(course, observed)),
             status=status.to_object(),
             events=transitions(previous, status, "Train"),
             wake_after=min((wait for wait in waits if wait is not None), default=None),
@@ -346,8 +346,10 @@ def _phase(course: Course) -> Phase:
     return "Pending" if course.current.standing is None else "Training"
 
 
-def _removals(course: Course) -> tuple[Remove, ...]:
-    """Jobs that have to be made anew, and those that would write the run's volume for what is no longer wanted."""
+def _removals(course: Course, observed: Observed) -> tuple[Remove, ...]:
+    """What has to be made anew, and Jobs that would write the run's volume for what is no longer wanted."""
     anew = [removal for _, standing, _ in course.works for removal in standing.removals]
+    if course.claim is not None:
+        anew += without_volume((course.claim,), observed)
     stale = course.current.superseded if course.current is not None else ()
     return (*anew, *(removal for job in stale for removal in remove(job, "it trains on what is no longer wanted")))

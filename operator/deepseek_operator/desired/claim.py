@@ -1,5 +1,7 @@
 """PersistentVolumeClaims: one for each sealed artifact, one for each run."""
 
+from deepseek_runtime.wire.base import digest
+
 from deepseek_operator.api.base import Storage
 from deepseek_operator.api.deepseekmodel.artifact import Lineage
 from deepseek_operator.api.names import Annotation, Label
@@ -13,7 +15,7 @@ def artifact_claim(
     labels = owner.labels("artifact", **{Label.SUBJECT: subject, Label.IDENTITY: identity_label(identity)})
     claim = _claim(owner, artifact_claim_name(owner.name, subject, identity), labels, storage)
     if lineage is not None:
-        claim["metadata"]["annotations"] = {Annotation.LINEAGE: lineage.model_dump_json(exclude_none=True)}
+        claim["metadata"]["annotations"][Annotation.LINEAGE] = lineage.model_dump_json(exclude_none=True)
     return claim
 
 
@@ -40,9 +42,7 @@ def _claim(owner: Owner, name: str, labels: dict[str, str], storage: Storage) ->
     }
     if storage.storage_class_name is not None:
         spec["storageClassName"] = storage.storage_class_name
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": owner.metadata(name, labels),
-        "spec": spec,
-    }
+    metadata = owner.metadata(name, labels)
+    lasting = {key: value for key, value in spec.items() if key != "resources"}
+    metadata["annotations"] = {Annotation.VOLUME_HASH: digest(lasting)[:32]}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}

@@ -5,7 +5,7 @@ from deepseek_runtime.wire.exit_codes import ExitCode
 from deepseek_runtime.wire.job import Job, TrainJob
 from deepseek_runtime.wire.paths import JOB_ENVIRONMENT, RENDEZVOUS_PORT
 
-from deepseek_operator.api.base import PodSettings
+from deepseek_operator.api.base import PodSettings, Storage
 from deepseek_operator.api.names import Annotation
 from deepseek_operator.desired.headless import headless_name
 from deepseek_operator.desired.labels import Manifest, Owner, work_labels
@@ -56,6 +56,7 @@ def job(
     container: Container,
     image: Image,
     pods: PodSettings,
+    storage: Storage,
     backoff_limit: int = 3,
     suspend: bool | None = None,
     reads: str | None = None,
@@ -65,6 +66,8 @@ def job(
     neighbours: bool = False,
 ) -> Manifest:
     """The Job of one attempt. `reads` is the claim of the artifact that it reads; `one_node`: it is ReadWriteOnce.
+
+    `storage` is that of the volume it writes: with more room it is another Job.
 
     `beside` is the claim of another artifact that it reads as well.
 
@@ -76,7 +79,13 @@ def job(
     pod = pod_spec(container, image, pods, restart_policy="Never", shares=shares)
     if neighbours:
         pod["subdomain"] = headless_name(owner)
-    template = {"metadata": {"labels": {**labels, **(sharing_labels(reads) if reads else {})}}, "spec": pod}
+    template = {
+        "metadata": {
+            "labels": {**labels, **(sharing_labels(reads) if reads else {})},
+            "annotations": {Annotation.STORAGE_SIZE: storage.size},
+        },
+        "spec": pod,
+    }
     metadata = owner.metadata(job_name(owner.name, work, subject, identity, attempt), labels)
     metadata["annotations"] = {Annotation.ATTEMPT: str(attempt), Annotation.TEMPLATE_HASH: digest(template)}
     spec: Manifest = {

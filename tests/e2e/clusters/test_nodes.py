@@ -204,7 +204,6 @@ def test_a_full_disk_is_reported_and_a_larger_one_helps(namespace: str) -> None:
     assert "storage.size" in failure("dsm", namespace, "cramped")[1]
     kubectl("patch", "dsm", "cramped", "-n", namespace, "--type=merge", "-p", '{"spec":{"storage":{"size":"512Mi"}}}')
     wait("growth", lambda: read("pvc", namespace, volume)["status"]["capacity"]["storage"] == "512Mi", SOON)
-    kubectl("delete", "jobs", "--all", "-n", namespace)
     wait_for_condition("dsm", namespace, "cramped", "Ready", "True", timeout=120)
 
 

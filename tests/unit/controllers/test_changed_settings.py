@@ -125,3 +125,60 @@ def test_a_group_that_failed_for_good_is_not_started_again() -> None:
     world.settle()
     assert [found["metadata"]["uid"] for found in world.jobs("train")] == [job["metadata"]["uid"]]
     assert world.status(TRAINING, "pretrain")["phase"] == "Failed"
+
+
+FULL = encode(JobResult(kind="build", identity="", outcome="failed", reason="DiskFull", message="No room. Give more."))
+
+
+def test_more_room_is_made_use_of_at_once() -> None:
+    world, job = building()
+    world.end_pod(job["metadata"]["name"], 70, FULL)
+    world.apply(scratch().having("storage.size", "2Gi"))
+    world.reconcile(SEED)
+    assert world.removed == [Ref.of(job)]
+
+
+def test_more_room_starts_again_what_was_given_up() -> None:
+    world, job = building()
+    world.end_pod(job["metadata"]["name"], 70, FULL)
+    world.end_job(job["metadata"]["name"])
+    assert world.settle().status(MODEL, "seed")["phase"] == "Failed"
+    world.held = set()
+    world.apply(scratch().having("storage.size", "2Gi"))
+    assert world.settle().status(MODEL, "seed")["phase"] == "Ready"
+    assert len(world.jobs("build")) == 2
+
+
+@pytest.mark.parametrize(
+    ("phase", "volume"), [("Pending", ""), ("Pending", "pv-1"), ("Bound", "pv-1"), ("Lost", "pv-1")]
+)
+def test_only_a_claim_without_a_volume_takes_another_class(phase: str, volume: str) -> None:
+    world, job = building(NO_ROOM)
+    (claim,) = world.of_kind("PersistentVolumeClaim")
+    claim["status"]["phase"], claim["spec"]["volumeName"] = phase, volume
+    world.apply(scratch().having("storage.storageClassName", "fast")).settle()
+    (after,) = world.of_kind("PersistentVolumeClaim")
+    assert (after["spec"].get("storageClassName") == "fast") is (not volume)
+    assert (after["metadata"]["uid"] != claim["metadata"]["uid"]) is (not volume)
+    world.reconcile(SEED)
+    assert world.jobs("build") == [job], "its pod waits for a claim of this name"
+
+
+def test_a_class_is_taken_back() -> None:
+    world, _ = building(NO_ROOM)
+    world.of_kind("PersistentVolumeClaim")[0]["status"]["phase"] = "Pending"
+    world.apply(scratch().having("storage.storageClassName", "none-such")).settle()
+    world.of_kind("PersistentVolumeClaim")[0]["status"]["phase"] = "Pending"
+    world.apply(scratch()).settle()
+    (claim,) = world.of_kind("PersistentVolumeClaim")
+    assert "storageClassName" not in claim["spec"]
+
+
+def test_a_run_whose_claim_has_no_volume_takes_another_class() -> None:
+    world = World().apply(scratch()).settle()
+    world.held = {"train"}
+    world.apply(run()).settle()
+    claim = world.get("PersistentVolumeClaim", "pretrain-run")
+    claim["status"]["phase"] = "Pending"
+    world.apply(run().having("checkpoint.storage.storageClassName", "fast")).settle()
+    assert world.get("PersistentVolumeClaim", "pretrain-run")["spec"]["storageClassName"] == "fast"

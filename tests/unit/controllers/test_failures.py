@@ -140,6 +140,8 @@ def in_trouble(kind: str, warning: WarningEvent) -> Object:
         pod["status"] = {"phase": "Pending"}
         if kind == "Job":
             world.drop(Ref.of(pod))
+    if kind == "PersistentVolumeClaim":
+        child["status"] = {"phase": "Pending"}
     world.warnings = {child["metadata"]["uid"]: (warning,)}
     world.reconcile(Ref(MODEL, NAMESPACE, "seed"))
     found: Object = world.status(MODEL, "seed")["lastFailure"]

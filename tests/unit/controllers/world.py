@@ -227,6 +227,8 @@ class World:
                 "creationTimestamp": timestamp(self.now),
                 "generation": 1,
             }
+            if ref.kind == "PersistentVolumeClaim":
+                obj["status"] = {"phase": "Bound"}
             self.objects[ref] = obj
             return True
         changed = any(seen.get(key) != obj.get(key) for key in ("spec", "data"))
@@ -242,7 +244,7 @@ class World:
         return changed
 
     def _check_unused(self, ref: Ref) -> None:
-        if ref.kind != "PersistentVolumeClaim":
+        if ref.kind != "PersistentVolumeClaim" or self.objects[ref]["status"]["phase"] == "Pending":
             return
         live = [pod for pod in self.of_kind("Pod") if pod["status"]["phase"] in ("Pending", "Running")]
         users = [*(pod["spec"] for pod in live)]

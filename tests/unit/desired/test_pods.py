@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from deepseek_operator.api.base import DataSource, PodSettings
+from deepseek_operator.api.base import DataSource, PodSettings, Storage
 from deepseek_operator.api.inferenceservice import InferenceServiceSpec, ServedModel
 from deepseek_operator.api.names import Annotation, Label
 from deepseek_operator.desired.deployment import deployment
@@ -49,7 +49,7 @@ def built(config: Any = PUBLISH, settings: PodSettings | None = None, **more: An
     pods = settings or PodSettings()
     manifest = job(
         OWNER, work=config.kind, subject="base", identity=config.identity, attempt=2,
-        container=job_container(config, MOUNTS, pods), image=IMAGE, pods=pods, **more,
+        container=job_container(config, MOUNTS, pods), image=IMAGE, pods=pods, **{"storage": Storage(), **more},
     )  # fmt: skip
     check(manifest)
     return manifest
@@ -75,6 +75,9 @@ def test_the_template_hash_changes_with_the_template_and_not_with_the_attempt() 
     assert template_hash(built()) == template_hash(built(backoff_limit=6))
     bigger = PodSettings.model_validate({"resources": {"limits": {"memory": "8Gi"}}})
     assert template_hash(built()) != template_hash(built(settings=bigger))
+    assert template_hash(built()) != template_hash(built(storage=Storage(size="20Gi")))
+    shared = Storage(access_modes=["ReadWriteMany"])
+    assert template_hash(built()) == template_hash(built(storage=shared)), "a volume that is there keeps its modes"
 
 
 def test_one_claim_at_two_places_is_one_volume_that_can_be_written() -> None:
