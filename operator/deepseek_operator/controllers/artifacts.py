@@ -12,7 +12,7 @@ from deepseek_operator.api.deepseekmodel.architecture import ArchitectureStatus
 from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
 from deepseek_operator.api.deepseekmodel.export import ExportStatus
 from deepseek_operator.api.deepseekmodel.quantization import QuantizationStatus
-from deepseek_operator.api.names import Annotation
+from deepseek_operator.api.names import Annotation, Reason
 from deepseek_operator.controllers.attempts import Standing, Work, ended, jobs_of, remove, stand
 from deepseek_operator.controllers.conditions import moment, timestamp
 from deepseek_operator.controllers.decision import Child, Object, Observed, Remove
@@ -74,7 +74,8 @@ def advance(
     if known is not None and seen is not None and all(ended(job) for job in jobs_of(work, observed)):
         return Advance(work, known.model_copy(update={"claim": name}), (claim(known),))
     since = seen["metadata"].get("creationTimestamp", "") if seen is not None else timestamp(now)
-    standing = stand(work, observed, now, volume_since=since)
+    grows = growing(claim(None).manifest, observed)
+    standing = stand(work, observed, now, volume_since=since, hold=grows is not None)
     stuck = claim_failure(seen, observed)
     failure = stuck.of(f"PersistentVolumeClaim/{name}") if stuck is not None else standing.failure
     phases: dict[str, Progressed] = {"Working": "Working", "Succeeded": "Ready", "Failed": "Failed"}
@@ -84,6 +85,8 @@ def advance(
         artifact, architecture = _filled(artifact, standing.result)
     children = (claim(artifact), *((standing.child,) if standing.child is not None else ()))
     held = trouble(standing.pods, work.identity, observed, now)
+    if grows is not None and standing.waits:
+        held = (Reason.PENDING, grows)
     return Advance(work, artifact, children, standing, failure, architecture, held)
 
 
@@ -106,6 +109,24 @@ def growth(manifest: Object, observed: Observed) -> tuple[tuple[str, ...], ...]:
     except ValueError:  # written in a form that this operator never writes
         return ()
     return (("spec", "resources", "requests"),) if grows else ()
+
+
+def growing(manifest: Object, observed: Observed) -> str | None:
+    """What is waited for where a volume is to become larger than it is: a Job that lacked room would lack it again.
+
+    A file system that grows when it is next mounted waits for the Job itself.
+    """
+    name = manifest["metadata"]["name"]
+    seen = observed.child("PersistentVolumeClaim", name) or {}
+    status, wanted = seen.get("status") or {}, manifest["spec"]["resources"]["requests"]["storage"]
+    now = (status.get("capacity") or {}).get("storage")
+    mounting = any(
+        condition["type"] == "FileSystemResizePending" and condition["status"] == "True"
+        for condition in status.get("conditions") or ()
+    )
+    if now is None or mounting or amount(wanted) <= amount(now):
+        return None
+    return f"the volume of PersistentVolumeClaim {name} is growing from {now} to {wanted}."
 
 
 def without_volume(children: Iterable[Child], observed: Observed) -> tuple[Remove, ...]:

@@ -52,6 +52,11 @@ class Standing:
     """A Job that has to go before it can be made as it is wanted now."""
 
     @property
+    def waits(self) -> bool:
+        """Whether it has no Job, though it is not done."""
+        return self.state == "Working" and self.child is None and not self.pods and not self.removals
+
+    @property
     def at_work(self) -> int:
         """Pods that run."""
         return sum((pod.get("status") or {}).get("phase") == "Running" and not deleting(pod) for pod in self.pods)
@@ -62,8 +67,17 @@ class Standing:
         return self.failure is not None and self.at_work < self.width
 
 
-def stand(work: Work, observed: Observed, now: datetime, volume_since: str = "") -> Standing:
-    """Where a piece of work stands. What a Job had done before its volume was made went to one that is lost."""
+def stand(work: Work, observed: Observed, now: datetime, volume_since: str = "", *, hold: bool = False) -> Standing:
+    """Where a piece of work stands. What a Job had done before its volume was made went to one that is lost.
+
+    `hold`: it is no time to start a Job.
+    """
+    standing = _stand(work, observed, now, volume_since)
+    there = any(job["metadata"]["name"] == standing.job for job in jobs_of(work, observed))
+    return standing if there or not hold else replace(standing, child=None)
+
+
+def _stand(work: Work, observed: Observed, now: datetime, volume_since: str) -> Standing:
     jobs = sorted(jobs_of(work, observed), key=_attempt)
     if not jobs:
         return _start(work, 0)

@@ -66,8 +66,13 @@ def take_datasets(
     observed: Observed,
     now: datetime,
     settings: Settings,
+    *,
+    hold: bool = False,
 ) -> tuple[Dataset, ...]:
-    """The datasets of one stage, each as far as it is; `known` is what the status said."""
+    """The datasets of one stage, each as far as it is; `known` is what the status said.
+
+    `hold`: it is no time to start a Job.
+    """
     sources = {dataset_identity(source): source for source in hub_datasets(stage)}
     return tuple(
         _take(
@@ -77,6 +82,7 @@ def take_datasets(
             observed.child("PersistentVolumeClaim", run_claim_name(place.owner.name)),
             observed,
             now,
+            hold=hold,
         )
         for identity, source in sources.items()
     )
@@ -89,11 +95,13 @@ def _take(
     volume: Manifest | None,
     observed: Observed,
     now: datetime,
+    *,
+    hold: bool,
 ) -> Dataset:
     if old is not None and volume is not None and all(ended(job) for job in jobs_of(work, observed)):
         return Dataset(old, work)
     since = str(volume["metadata"].get("creationTimestamp", "")) if volume is not None else ""
-    standing = stand(work, observed, now, volume_since=since)
+    standing = stand(work, observed, now, volume_since=since, hold=hold)
     if standing.state == "Failed":
         return Dataset(status.model_copy(update={"phase": "Failed"}), work, standing)
     result = standing.result

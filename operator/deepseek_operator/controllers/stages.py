@@ -130,15 +130,22 @@ def stage_work(
 
 
 def take(
-    work: Work, stage: StageSpec, old: StageStatus | None, observed: Observed, now: datetime, *, suspend: bool
+    work: Work,
+    stage: StageSpec,
+    old: StageStatus | None,
+    observed: Observed,
+    now: datetime,
+    *,
+    suspend: bool,
+    hold: bool = False,
 ) -> Stage:
-    """One stage as far as it is; `old` is what the status said of it."""
+    """One stage as far as it is; `old` is what the status said of it. `hold`: it is no time to start a Job."""
     if old is not None and old.identity != work.identity:
         old = None
     superseded = outdated(work.kind, work.subject, work.identity, observed)
     if superseded:
         return Stage(_working(stage, work, old, "Pending"), work, superseded=superseded)
-    standing = stand(work, observed, now)
+    standing = stand(work, observed, now, hold=hold)
     if standing.result is not None:
         return Stage(_complete(stage, work, old, standing), work, standing)
     if standing.state == "Failed":

@@ -11,7 +11,7 @@ from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
 from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.names import MODEL, TRAINING, Condition, Reason
 from deepseek_operator.api.trainingrun import DatasetStatus, StageSpec, StageStatus, TrainingRunSpec, TrainingRunStatus
-from deepseek_operator.controllers.artifacts import growth, without_volume
+from deepseek_operator.controllers.artifacts import growing, growth, without_volume
 from deepseek_operator.controllers.attempts import Standing, Work, remove
 from deepseek_operator.controllers.conditions import (
     Verdict,
@@ -148,21 +148,23 @@ def follow(
         return Course(start, tuple(known.get(stage.name) or waiting(stage) for stage in spec.stages))
     manifest = run_claim(owner, spec.checkpoint.storage)
     claim = Child(manifest, create_only=True, adjust=growth(manifest, observed))
+    grows = growing(manifest, observed)
+    hold = grows is not None
     for index, stage in enumerate(left):
         place = Place(owner, start.claim, start.sub_path, start.one_node)
-        datasets = take_datasets(place, spec, stage, previous.datasets, observed, now, settings)
+        datasets = take_datasets(place, spec, stage, previous.datasets, observed, now, settings, hold=hold)
         if not all(dataset.ready for dataset in datasets):
             failure = _claim_failure(manifest["metadata"]["name"], observed) or _fetch_failure(datasets)
             stages = (*done, *(waiting(later) for later in left[index:]))
-            verdict = _fetching(spec, stage, datasets, failure)
+            verdict = _fetching(spec, stage, datasets, failure, grows)
             return Course(verdict, stages, claim=claim, failure=failure, datasets=datasets)
         work = stage_work(owner, spec, stage, start, [dataset.status for dataset in datasets], settings)
-        current = take(work, stage, known.get(stage.name), observed, now, suspend=spec.suspend)
+        current = take(work, stage, known.get(stage.name), observed, now, suspend=spec.suspend, hold=hold)
         done.append(current.status)
         if not _done(current.status):
             failure = _failure(current, manifest["metadata"]["name"], observed)
             stages = (*done, *(waiting(later) for later in left[index + 1 :]))
-            return Course(_verdict(spec, current, failure), stages, current, claim, failure, datasets)
+            return Course(_verdict(spec, current, failure, grows), stages, current, claim, failure, datasets)
         start = next_start(owner.name, current.status, modes)
     return Course(_all_complete(spec), tuple(done), claim=claim)
 
@@ -198,7 +200,11 @@ def _fetch_failure(datasets: tuple[Dataset, ...]) -> LastFailure | None:
 
 
 def _fetching(
-    spec: TrainingRunSpec, stage: StageSpec, datasets: tuple[Dataset, ...], failure: LastFailure | None
+    spec: TrainingRunSpec,
+    stage: StageSpec,
+    datasets: tuple[Dataset, ...],
+    failure: LastFailure | None,
+    grows: str | None,
 ) -> Verdict:
     """What a stage says that waits for its datasets."""
     open_ = next(dataset for dataset in datasets if not dataset.ready)
@@ -213,6 +219,8 @@ def _fetching(
         return pending(Condition.STAGES_COMPLETE, failure.reason, failure.message)
     if open_.trouble is not None:
         return pending(Condition.STAGES_COMPLETE, *open_.trouble)
+    if grows is not None and open_.standing is not None and open_.standing.waits:
+        return pending(Condition.STAGES_COMPLETE, Reason.PENDING, f"{what} waits: {grows}")
     job = open_.standing.job if open_.standing is not None else ""
     return pending(Condition.STAGES_COMPLETE, Reason.FETCHING, f"{what} is being fetched in Job {job}.")
 
@@ -246,7 +254,7 @@ def _base(owner: Owner, spec: TrainingRunSpec, observed: Observed) -> Start | Ve
     return first_start(base, model.spec.storage.access_modes)
 
 
-def _verdict(spec: TrainingRunSpec, stage: Stage, failure: LastFailure | None) -> Verdict:
+def _verdict(spec: TrainingRunSpec, stage: Stage, failure: LastFailure | None, grows: str | None) -> Verdict:
     name, standing = stage.status.name, stage.standing
     if stage.superseded:
         message = f"stage {name} waits until Job {stage.superseded[0]['metadata']['name']} has ended."
@@ -259,6 +267,8 @@ def _verdict(spec: TrainingRunSpec, stage: Stage, failure: LastFailure | None) -
         return pending(Condition.STAGES_COMPLETE, Reason.SUSPENDED, message)
     if failure is not None and (standing is None or standing.blocked):
         return pending(Condition.STAGES_COMPLETE, failure.reason, failure.message)
+    if grows is not None and standing is not None and standing.waits:
+        return pending(Condition.STAGES_COMPLETE, Reason.PENDING, f"stage {name} waits: {grows}")
     job = standing.job if standing is not None else ""
     return pending(Condition.STAGES_COMPLETE, Reason.TRAINING, f"stage {name} is at work in Job {job}.")
 

@@ -138,6 +138,54 @@ def test_more_room_is_made_use_of_at_once() -> None:
     assert world.removed == [Ref.of(job)]
 
 
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_job_waits_until_the_volume_has_grown(given_up: bool) -> None:
+    world, job = building()
+    (claim,) = world.of_kind("PersistentVolumeClaim")
+    claim["status"]["capacity"] = {"storage": "1Gi"}
+    world.end_pod(job["metadata"]["name"], 65 if given_up else 70, FULL)
+    world.apply(scratch().having("storage.size", "2Gi")).settle()
+    assert [found for found in world.jobs("build") if found["metadata"]["uid"] != job["metadata"]["uid"]] == []
+    ready = world.condition(MODEL, "seed", "Ready")
+    assert ready is not None
+    assert ready[1:] == (
+        Reason.PENDING,
+        f"the volume of PersistentVolumeClaim {claim['metadata']['name']} is growing from 1Gi to 2Gi.",
+    )
+    world.held = set()
+    claim["status"]["capacity"] = {"storage": "2Gi"}
+    assert world.settle().status(MODEL, "seed")["phase"] == "Ready"
+
+
+def test_a_file_system_that_grows_when_it_is_mounted_is_not_waited_for() -> None:
+    world, job = building()
+    (claim,) = world.of_kind("PersistentVolumeClaim")
+    claim["status"] |= {
+        "capacity": {"storage": "1Gi"},
+        "conditions": [{"type": "FileSystemResizePending", "status": "True"}],
+    }
+    world.end_pod(job["metadata"]["name"], 65, FULL)
+    world.held = set()
+    world.apply(scratch().having("storage.size", "2Gi"))
+    assert world.settle().status(MODEL, "seed")["phase"] == "Ready"
+
+
+def test_a_run_waits_until_its_volume_has_grown() -> None:
+    world = World().apply(scratch()).settle()
+    world.held = {"train"}
+    world.apply(run()).settle()
+    (job,) = world.jobs("train")
+    claim = world.get("PersistentVolumeClaim", "pretrain-run")
+    claim["status"]["capacity"] = {"storage": "10Gi"}
+    world.end_pod(job["metadata"]["name"], 65, FULL)
+    world.apply(run().having("checkpoint.storage.size", "20Gi")).settle()
+    assert world.jobs("train") == [job]
+    assert "is growing from 10Gi to 20Gi" in world.condition(TRAINING, "pretrain", "Ready")[2]  # type: ignore[index]
+    world.held = set()
+    claim["status"]["capacity"] = {"storage": "20Gi"}
+    assert world.settle().status(TRAINING, "pretrain")["phase"] == "Complete"
+
+
 def test_more_room_starts_again_what_was_given_up() -> None:
     world, job = building()
     world.end_pod(job["metadata"]["name"], 70, FULL)
