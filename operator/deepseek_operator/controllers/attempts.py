@@ -28,6 +28,8 @@ class Work:
     identity: str
     job: Callable[[int], Manifest]
     adjust: tuple[tuple[str, ...], ...] = ()
+    together: bool = False
+    """Its pods work all at once, or not at all."""
 
     @property
     def called(self) -> str:
@@ -99,8 +101,7 @@ def _stand(work: Work, observed: Observed, now: datetime, volume_since: str) -> 
         shown = failure.of(f"Job/{name}") if failure is not None else None
         width = int((newest.get("spec") or {}).get("parallelism", 1))
         standing = Standing("Working", name, child, failure=shown, pods=pods, width=width)
-        suspended = wanted["spec"].get("suspend") and not standing.at_work
-        if changed and (standing.blocked or suspended):  # one that is at work keeps what it was started with
+        if changed and _idle(work, standing, suspended=bool(wanted["spec"].get("suspend"))):
             return replace(standing, child=None, removals=remove(newest, "its pods are wanted otherwise"))
         return standing
     if changed:
@@ -109,6 +110,13 @@ def _stand(work: Work, observed: Observed, now: datetime, volume_since: str) -> 
         message = failed.get("message") or failed.get("reason", "")
         failure = Failure(Reason.WORK_FAILED, message, failed.get("lastTransitionTime", ""))
     return Standing("Failed", name, failure=_given_up(failure, name), pods=pods)
+
+
+def _idle(work: Work, standing: Standing, *, suspended: bool) -> bool:
+    """Whether nothing is lost with a Job that is made anew: one that is at work keeps what it was started with."""
+    if work.together and standing.blocked:
+        return True
+    return not standing.at_work and (suspended or standing.failure is not None)
 
 
 def jobs_of(work: Work, observed: Observed) -> list[Object]:

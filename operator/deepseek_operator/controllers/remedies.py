@@ -97,7 +97,7 @@ REMEDIES: dict[str, str] = {
     Reason.UNSAFE_FILE: "Put the model's own files there: no links, devices or other programs' files.",
     Reason.UNSAFE_NAME: "Rename the file that is named at its source, or leave it out.",
     Reason.NOT_FINITE: "Train or copy the model again: a tensor has NaN or infinite values.",
-    Reason.DISK_FULL: "Raise storage.size, or delete the claim where its class cannot grow volumes.",
+    Reason.DISK_FULL: "Raise storage.size; where its class cannot grow volumes, delete the claim.",
     Reason.MISSING_TEXT: "Put the text at the path that is named, or correct the path.",
     Reason.EMPTY_TEXT: "Give it at least one file with text.",
     Reason.TEXT_TOO_SHORT: "Give it more text, or ask for fewer tokens.",

@@ -126,7 +126,7 @@ def stage_work(
             neighbours=nodes > 1,
         )
 
-    return Work(TRAIN, stage.name, config.identity, manifest, adjust=(("spec", "suspend"),))
+    return Work(TRAIN, stage.name, config.identity, manifest, adjust=(("spec", "suspend"),), together=nodes > 1)
 
 
 def take(

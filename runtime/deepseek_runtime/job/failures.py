@@ -54,7 +54,7 @@ def _disk_message(place: Path) -> str:
     room = shutil.disk_usage(place if place.exists() else place.parent)
     return (
         f"The volume at {place} is full: {room.total:,} bytes, {room.free:,} of them free. "
-        "Raise storage.size, or delete the claim where its class cannot grow volumes; then have the Job tried again."
+        "Raise storage.size, and it is tried again; where its class cannot grow volumes, delete the claim and the Job."
     )
 
 

@@ -115,6 +115,19 @@ def test_a_group_of_which_one_finds_no_room_is_made_anew_as_a_whole() -> None:
     assert limits(after).items() >= LESS.items()
 
 
+def test_pods_that_share_work_go_on_without_one_that_finds_no_room() -> None:
+    world = World()
+    world.held = {"quantize"}
+    model = shared_seed().variant("int8", parallelism=2)
+    world.apply(model).settle()
+    (job,) = world.jobs("quantize")
+    pod(world, job, 1, **NO_ROOM)
+    world.apply(model.having("jobs.resources.limits", LESS))
+    world.reconcile(SEED)
+    assert world.status(MODEL, "seed")["lastFailure"]["reason"] == Reason.UNSCHEDULABLE
+    assert world.jobs("quantize") == [job]
+
+
 def test_a_group_that_failed_for_good_is_not_started_again() -> None:
     world = World().apply(shared_seed()).settle()
     world.held = {"train"}
