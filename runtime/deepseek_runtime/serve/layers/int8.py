@@ -52,8 +52,9 @@ class RoundedActivations:
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """As Activations; the kernel rounds."""
-        scale = _largest(x)
-        return x / scale, scale
+        exact = x.float()
+        scale = _largest(exact)
+        return exact / scale, scale
 
     def decode(self, products: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         """As Activations."""
@@ -68,8 +69,9 @@ class SplitActivations:
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """As Activations."""
-        scale = _largest(x).mul_(1 / 127)
-        exact = x / scale
+        exact = x.float()
+        scale = _largest(exact).mul_(1 / 127)
+        exact = exact / scale
         high = exact.round()
         return torch.stack([high, exact.sub_(high).mul_(254)], 1).view(-1, x.shape[1]), scale
 
@@ -163,4 +165,4 @@ def _plus(y: torch.Tensor, *terms: torch.Tensor | None) -> torch.Tensor:
 
 
 def _largest(x: torch.Tensor) -> torch.Tensor:
-    return x.abs().amax(-1, keepdim=True).float().clamp_min_(_TINY)
+    return x.abs().amax(-1, keepdim=True).clamp_min_(_TINY)
