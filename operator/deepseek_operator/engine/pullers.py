@@ -6,8 +6,10 @@ Nothing is asked when nothing works and nothing is in trouble.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import nsmallest
 
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -108,6 +110,14 @@ class ProgressPuller:
         return before if isinstance(before, Unreachable) else Unreachable(self._now(), error[:256])
 
 
+@dataclass(slots=True)
+class _Due:
+    """The children of a namespace whose time has come; `period` of the one that was asked about least."""
+
+    period: int
+    refs: list[Ref] = field(default_factory=list)
+
+
 class WarningsPuller:
     """Asks for the Warning events of children in trouble, at first after two seconds, then ever more rarely."""
 
@@ -118,6 +128,8 @@ class WarningsPuller:
         self._since: dict[Ref, float] = {}
         self._waiting: tuple[deque[tuple[float, float, Ref]], ...] = tuple(deque() for _ in TROUBLE_PERIODS)
         """By period, in the order of time: when to ask, since when it is in trouble, and about what."""
+        self._due: dict[str, _Due] = {}
+        """By namespace, those that have waited longest first."""
 
     async def run(self) -> None:
         """Ask until cancelled; while children are made, a little later: a list of events costs the server much."""
@@ -135,22 +147,21 @@ class WarningsPuller:
         for ref in troubled - self._since.keys():
             self._since[ref] = now
             self._waiting[0].append((now + TROUBLE_PERIODS[0], now, ref))
-        due: dict[str, list[Ref]] = {}
-        for ref in self._due(now):
-            due.setdefault(ref.namespace, []).append(ref)
-            if len(due) == TROUBLE_AT_ONCE:
-                break
-        for namespace, refs in due.items():
-            await self._pull(namespace, refs)
+        self._take_due(now)
+        for namespace in nsmallest(TROUBLE_AT_ONCE, self._due, key=lambda namespace: self._due[namespace].period):
+            await self._pull(namespace, self._due.pop(namespace).refs)
 
-    def _due(self, now: float) -> Iterator[Ref]:
+    def _take_due(self, now: float) -> None:
         for period, waiting in enumerate(self._waiting):
             while waiting and waiting[0][0] <= now:
                 _, since, ref = waiting.popleft()
-                if self._since.get(ref) == since:
-                    longer = min(period + 1, len(TROUBLE_PERIODS) - 1)
-                    self._waiting[longer].append((now + TROUBLE_PERIODS[longer], since, ref))
-                    yield ref
+                if self._since.get(ref) != since:
+                    continue
+                longer = min(period + 1, len(TROUBLE_PERIODS) - 1)
+                self._waiting[longer].append((now + TROUBLE_PERIODS[longer], since, ref))
+                due = self._due.setdefault(ref.namespace, _Due(period))
+                due.period = min(due.period, period)
+                due.refs.append(ref)
 
     async def _pull(self, namespace: str, refs: Sequence[Ref]) -> None:
         about: dict[str, list[ChildWarning]] = {}

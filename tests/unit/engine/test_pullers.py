@@ -187,6 +187,16 @@ async def test_one_answer_tells_of_all_children_of_a_namespace(store: Store) -> 
     assert [warning.reason for warning in told["uid-pod-7"]] == [f"Reason{number}" for number in range(10, 60)]
 
 
+async def test_after_a_start_each_namespace_is_asked_about_once_in_a_period(store: Store) -> None:
+    api = CountingApi()
+    puller = WarningsPuller(api, store, Calm())
+    for number in range(1000):  # all in trouble at once, in no order
+        store.put(child(resource(), "Pod", f"p-{number}", namespace=f"n-{number % 50}", status={"phase": "Pending"}))
+    for second in range(6):
+        await puller.tick(float(second))
+    assert sorted(api.asked) == sorted((f"n-{number}", None) for number in range(50))
+
+
 async def test_among_thousands_that_wait_a_new_trouble_is_asked_about_at_once(store: Store) -> None:
     api = CountingApi()
     puller = WarningsPuller(api, store, Calm())
