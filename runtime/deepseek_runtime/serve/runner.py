@@ -1,7 +1,9 @@
 """One rank's model and cache: what every process of an engine sets up in the same way, and computes plans with."""
 
+import ctypes
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,4 +77,11 @@ def start(config: ServeConfig, shard: Shard, beat: Beat) -> Runner:
         torch.set_num_threads(max(1, container.available() // shard.world))
     dtype = choose_dtype(config.dtype, device)
     model = load(Path(config.model), dtype, device, shard, context_length(config), beat)
+    _give_back_freed_memory()
     return Runner(model, model.make_cache(blocks(config)))
+
+
+def _give_back_freed_memory() -> None:
+    """glibc keeps what reading and repacking weights has freed: 70 to 220 MB beside 450 of int8 weights."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
