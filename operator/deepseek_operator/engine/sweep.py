@@ -17,8 +17,9 @@ from deepseek_operator.engine.store import Store
 log = logging.getLogger(__name__)
 
 PERIOD = 600.0
-_PATIENCE = 2.0
-"""Seconds that the watches may lag behind a list before it is taken again."""
+_PATIENCE, _LONGEST = 2.0, 32.0
+"""Seconds that the watches may lag behind a list without coming nearer to it, before it is taken again: at first, and
+at most. A list of ten thousand costs as much as what it waits for."""
 _POLL = 0.02
 _AT_ONCE, _PAUSE = 10, 0.25
 """Resources that are looked at again without a cause, and seconds until the next: what has one shall not wait.
@@ -50,8 +51,10 @@ class Sweep:
     async def synced(self) -> None:
         """Wait until the watches have shown all that is there, so that no decision is made on half a view."""
         for kind in WATCHED:
-            while not await self._shown(kind):
+            patience = _PATIENCE
+            while not await self._shown(kind, patience):
                 log.info("still waiting for the watch of %s", kind.plural)
+                patience = min(2 * patience, _LONGEST)
 
     async def once(self) -> None:
         """Remove ghosts, fetch what was missed, and have every resource looked at again."""
@@ -78,7 +81,7 @@ class Sweep:
             return
         log.info("%s has changed unnoticed", ref)
 
-    async def _shown(self, kind: Kind) -> bool:
+    async def _shown(self, kind: Kind, patience: float) -> bool:
         loop = asyncio.get_running_loop()
         try:
             listed = await self._list(kind)
@@ -86,9 +89,15 @@ class Sweep:
             log.warning("%s cannot be listed: %s", kind.plural, error)
             await asyncio.sleep(_PATIENCE)
             return False
-        deadline = loop.time() + _PATIENCE
-        while not all(self._store.has(ref, meta["resourceVersion"]) for ref, meta in listed.items()):
-            if loop.time() > deadline:
+        missing = [(ref, meta["resourceVersion"]) for ref, meta in reversed(listed.items())]  # the first at the end
+        deadline = loop.time() + patience
+        while missing:
+            before = len(missing)
+            while missing and self._store.has(*missing[-1]):
+                missing.pop()
+            if len(missing) < before:
+                deadline = loop.time() + patience
+            elif loop.time() > deadline:
                 return False
             await asyncio.sleep(_POLL)
         return True
