@@ -1,6 +1,6 @@
 """One sealed artifact of a model: from what its Job left behind, or from the status that remembers it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -13,15 +13,15 @@ from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
 from deepseek_operator.api.deepseekmodel.export import ExportStatus
 from deepseek_operator.api.deepseekmodel.quantization import QuantizationStatus
 from deepseek_operator.api.names import Annotation, Reason
-from deepseek_operator.controllers.attempts import Standing, Work, ended, jobs_of, remove, stand
+from deepseek_operator.controllers.attempts import Standing, Work, ended, jobs_of, stand
 from deepseek_operator.controllers.conditions import moment, timestamp
-from deepseek_operator.controllers.decision import Child, Object, Observed, Remove
+from deepseek_operator.controllers.decision import Child, Observed
 from deepseek_operator.controllers.failures import claim_failure
 from deepseek_operator.controllers.origin import Origin
 from deepseek_operator.controllers.progress import trouble
+from deepseek_operator.controllers.volumes import growing, growth
 from deepseek_operator.desired.claim import artifact_claim, artifact_claim_name
 from deepseek_operator.desired.labels import Owner
-from deepseek_operator.desired.quantity import amount
 
 _LINEAGE = ("metadata", "annotations", Annotation.LINEAGE)
 
@@ -96,52 +96,6 @@ def remembered(name: str, identity: str, previous: Sequence[ArtifactStatus]) -> 
         if (artifact.name, artifact.identity, artifact.phase) == (name, identity, "Ready") and artifact.digest:
             return artifact
     return None
-
-
-def growth(manifest: Object, observed: Observed) -> tuple[tuple[str, ...], ...]:
-    """A claim may grow and never shrinks: what to bring in line of one that is there."""
-    seen = observed.child("PersistentVolumeClaim", manifest["metadata"]["name"])
-    if seen is None:
-        return ()
-    size = ((seen.get("spec") or {}).get("resources") or {}).get("requests", {}).get("storage", "0")
-    try:
-        grows = amount(manifest["spec"]["resources"]["requests"]["storage"]) > amount(size)
-    except ValueError:  # written in a form that this operator never writes
-        return ()
-    return (("spec", "resources", "requests"),) if grows else ()
-
-
-def growing(manifest: Object, observed: Observed) -> str | None:
-    """What is waited for where a volume is to become larger than it is: a Job that lacked room would lack it again.
-
-    A file system that grows when it is next mounted waits for the Job itself.
-    """
-    name = manifest["metadata"]["name"]
-    seen = observed.child("PersistentVolumeClaim", name) or {}
-    status, wanted = seen.get("status") or {}, manifest["spec"]["resources"]["requests"]["storage"]
-    now = (status.get("capacity") or {}).get("storage")
-    mounting = any(
-        condition["type"] == "FileSystemResizePending" and condition["status"] == "True"
-        for condition in status.get("conditions") or ()
-    )
-    if now is None or mounting or amount(wanted) <= amount(now):
-        return None
-    return f"the volume of PersistentVolumeClaim {name} is growing from {now} to {wanted}."
-
-
-def without_volume(children: Iterable[Child], observed: Observed) -> tuple[Remove, ...]:
-    """The removal of claims that are wanted otherwise, of another class say, and have no volume that could be lost."""
-    removals: list[Remove] = []
-    for wanted in (child.manifest for child in children if child.ref.kind == "PersistentVolumeClaim"):
-        seen = observed.child("PersistentVolumeClaim", wanted["metadata"]["name"])
-        if seen is None or (seen.get("status") or {}).get("phase", "Pending") != "Pending":
-            continue
-        if (seen.get("spec") or {}).get("volumeName"):  # restored from a backup, say, and not bound yet
-            continue
-        asked, asks = ((obj["metadata"].get("annotations") or {}).get(Annotation.VOLUME_HASH) for obj in (seen, wanted))
-        if asked is not None and asked != asks:
-            removals += remove(seen, "it has no volume, and is wanted otherwise")
-    return tuple(removals)
 
 
 def _filled(artifact: ArtifactStatus, result: JobResult) -> tuple[ArtifactStatus, ArchitectureStatus | None]:

@@ -12,7 +12,7 @@ from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.deepseekmodel.verification import VerificationStatus
 from deepseek_operator.api.names import FINALIZER_IN_USE, MODEL, TRAINING, Condition, Reason
 from deepseek_operator.controllers import caching, export, gate, measurements, signing, succession, verification
-from deepseek_operator.controllers.artifacts import Advance, advance, remembered, without_volume
+from deepseek_operator.controllers.artifacts import Advance, advance, remembered
 from deepseek_operator.controllers.conditions import (
     Verdict,
     holds,
@@ -36,6 +36,7 @@ from deepseek_operator.controllers.remedies import REMEDIES, with_remedy
 from deepseek_operator.controllers.resource import Invalid, deleting, read_spec, read_status
 from deepseek_operator.controllers.retirement import superseded
 from deepseek_operator.controllers.sources import origin
+from deepseek_operator.controllers.volumes import without_volume
 from deepseek_operator.desired.labels import Owner
 from deepseek_operator.desired.quantity import human_bytes
 

@@ -11,7 +11,6 @@ from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
 from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.names import MODEL, TRAINING, Condition, Reason
 from deepseek_operator.api.trainingrun import DatasetStatus, StageSpec, StageStatus, TrainingRunSpec, TrainingRunStatus
-from deepseek_operator.controllers.artifacts import growing, growth, without_volume
 from deepseek_operator.controllers.attempts import Standing, Work, remove
 from deepseek_operator.controllers.conditions import (
     Verdict,
@@ -36,6 +35,7 @@ from deepseek_operator.controllers.resource import Invalid, deleting, read_spec,
 from deepseek_operator.controllers.sizing import checkpoints_problem, sharing_problem
 from deepseek_operator.controllers.stages import Stage, Start, first_start, next_start, stage_work, take, waiting
 from deepseek_operator.controllers.verification import obstacle
+from deepseek_operator.controllers.volumes import growing, growth, without_volume
 from deepseek_operator.desired.claim import run_claim
 from deepseek_operator.desired.headless import headless
 from deepseek_operator.desired.labels import Owner

@@ -183,6 +183,15 @@ def test_a_file_system_that_grows_when_it_is_mounted_is_not_waited_for() -> None
     assert world.settle().status(MODEL, "seed")["phase"] == "Ready"
 
 
+def test_a_capacity_in_another_form_is_not_waited_for() -> None:
+    world, job = building()
+    world.of_kind("PersistentVolumeClaim")[0]["status"]["capacity"] = {"storage": "1e9"}
+    world.end_pod(job["metadata"]["name"], 65, FULL)
+    world.held = set()
+    world.apply(scratch().having("storage.size", "2Gi"))
+    assert world.settle().status(MODEL, "seed")["phase"] == "Ready"
+
+
 def test_a_run_waits_until_its_volume_has_grown() -> None:
     world = World().apply(scratch()).settle()
     world.held = {"train"}
