@@ -34,7 +34,7 @@ from deepseek_operator.engine.queue import WorkQueue
 from deepseek_operator.engine.reconcile import Reconciler
 from deepseek_operator.engine.store import Store
 from deepseek_operator.engine.sweep import Sweep
-from deepseek_operator.engine.watch import watch
+from deepseek_operator.engine.watch import Watches
 
 log = logging.getLogger(__name__)
 
@@ -122,15 +122,9 @@ class Operator:
         self._metrics.registry.register(ConditionCollector(store.conditions))
         reconciler = Reconciler(client, store, queue, self._controllers, settings, self._metrics, now)
         sweep = Sweep(client, store, queue.add, self._namespace, namespaces)
-        synced, end_watches = asyncio.Event(), asyncio.Event()
-
-        async def work() -> None:
-            await synced.wait()
-            await reconciler.work()
-
+        watches = Watches(self._connection, store, self._namespace, namespaces, sweep.relisted)
+        workers: list[asyncio.Task[None]] = []
         async with asyncio.TaskGroup() as group, _pod_session() as pods:
-            # All before the watches: when kopf ends, it cancels every task that is younger than it.
-            workers = [group.create_task(work()) for _ in range(self._configuration.workers)]
             background = [
                 group.create_task(coroutine)
                 for coroutine in (
@@ -139,29 +133,25 @@ class Operator:
                     ProgressPuller(store, pods, settings.master_key, now).run(),
                     WarningsPuller(client, store, queue.calm).run(),
                     sweep.run(),
+                    watches.run(),
                 )
             ]
-            watches = group.create_task(
-                watch(self._connection, store, self._namespace, namespaces, end_watches, self._take_signals)
-            )
-            watches.add_done_callback(lambda _: self._stop.set())
-            if await self._unless_stopped(sweep.synced()):
+            if await self._unless_stopped(watches.synced.wait()):
                 log.info("all watches are in step; %d resources", store.size)
                 _keep_out_of_collections()
                 self._health.waiting_for = None
-                synced.set()
+                workers += [group.create_task(reconciler.work()) for _ in range(self._configuration.workers)]
                 await self._stop.wait()
             log.info("stopping")
             self._health.waiting_for = "the end"
             queue.stop()
-            synced.set()
-            await asyncio.wait(workers, timeout=_GRACE)
+            if workers:
+                await asyncio.wait(workers, timeout=_GRACE)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(reconciler.recorder.flush(), timeout=2)
             for task in (*workers, *background):
                 task.cancel()
             await lease.release()
-            end_watches.set()
 
     async def _settings(self, client: Client) -> Settings:
         configuration, namespace = self._configuration, self._namespace
@@ -178,7 +168,7 @@ class Operator:
             price_sheet=configuration.price_sheet,
         )
 
-    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+    async def _unless_stopped(self, work: Coroutine[Any, Any, object]) -> bool:
         """Do the work, or drop it when the process is told to stop; whether it was done."""
         task, stopped = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
         try:

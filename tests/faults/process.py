@@ -75,7 +75,6 @@ class Process:
             self._deliver("ADDED", obj)
         self._world.listeners.append(self._on_event)
         with contextlib.suppress(Killed):
-            await self._sweep.synced()
             running = [self.reconciler.work() for _ in range(WORKERS)]
             puller = WarningsPuller(self.api, self.store, self.queue.calm)
             for coroutine in (*running, self.reconciler.recorder.run(), self._sweep.run(), puller.run()):
@@ -104,6 +103,8 @@ class Process:
         for ref, obj in list(self._world.objects.items()):
             if ref.kind in kinds:
                 self._deliver("ADDED", obj)
+        for kind in kinds:
+            self._sweep.relisted(KINDS[kind])
 
     async def end(self) -> None:
         """kill -9, and what is left of it in this test's own process."""

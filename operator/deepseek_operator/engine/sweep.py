@@ -1,10 +1,11 @@
 """The slow comparison of the store with the server: nothing is missed for ever, whatever a watch has lost.
 
 A watch that was interrupted for too long (410 Gone) starts again with a new list, and does not tell
-what went in between.
+what went in between: its kind is compared at once.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -17,10 +18,8 @@ from deepseek_operator.engine.store import Store
 log = logging.getLogger(__name__)
 
 PERIOD = 600.0
-_PATIENCE, _LONGEST = 2.0, 32.0
-"""Seconds that the watches may lag behind a list without coming nearer to it, before it is taken again: at first, and
-at most. A list of ten thousand costs as much as what it waits for."""
-_POLL = 0.02
+_PATIENCE = 2.0
+"""Seconds in which the watches may catch up with a list."""
 _AT_ONCE, _PAUSE = 10, 0.25
 """Resources that are looked at again without a cause, and seconds until the next: what has one shall not wait.
 
@@ -38,41 +37,57 @@ class Sweep:
         self._wake = wake
         self._namespace = namespace
         self._namespaces = tuple(namespaces) or ("",)
+        self._relisted: set[Kind] = set()
+        self._early = asyncio.Event()
+
+    def relisted(self, kind: Kind) -> None:
+        """A watch of this kind has started again with a list: compare it soon."""
+        self._relisted.add(kind)
+        self._early.set()
 
     async def run(self) -> None:
         """Sweep until cancelled."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + PERIOD
         while True:
-            await asyncio.sleep(PERIOD)
             try:
-                await self.once()
+                if await self._early_before(due):
+                    await self._compare(self._relisted.pop())
+                else:
+                    due = loop.time() + PERIOD
+                    await self.once()
             except errors.ApiError as error:
                 log.warning("the sweep is put off: %s", error)
 
-    async def synced(self) -> None:
-        """Wait until the watches have shown all that is there, so that no decision is made on half a view."""
-        for kind in WATCHED:
-            patience = _PATIENCE
-            while not await self._shown(kind, patience):
-                log.info("still waiting for the watch of %s", kind.plural)
-                patience = min(2 * patience, _LONGEST)
+    async def _early_before(self, due: float) -> bool:
+        """Wait until something has to be compared early, or until the time has come."""
+        if not self._relisted:
+            self._early.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(due):
+                return await self._early.wait()
+        return False
 
     async def once(self) -> None:
         """Remove ghosts, fetch what was missed, and have every resource looked at again."""
         for kind in WATCHED:
-            before = self._store.uids(kind.name)
-            there = await self._list(kind)
-            for ref, uid in before.items():
-                if ref not in there or there[ref]["uid"] != uid:
-                    log.info("%s is gone unnoticed", ref)
-                    self._store.drop(ref, uid)
-            await asyncio.sleep(_PATIENCE)
-            for ref, meta in there.items():
-                if not self._store.has(ref, meta["resourceVersion"]):
-                    await self._fetch(ref)
+            await self._compare(kind)
         for number, owner in enumerate(self._store.owners()):
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(_PAUSE)
             self._wake(owner)
+
+    async def _compare(self, kind: Kind) -> None:
+        before = self._store.uids(kind.name)
+        there = await self._list(kind)
+        for ref, uid in before.items():
+            if ref not in there or there[ref]["uid"] != uid:
+                log.info("%s is gone unnoticed", ref)
+                self._store.drop(ref, uid)
+        await asyncio.sleep(_PATIENCE)
+        for ref, meta in there.items():
+            if not self._store.has(ref, meta["resourceVersion"]):
+                await self._fetch(ref)
 
     async def _fetch(self, ref: Ref) -> None:
         try:
@@ -80,27 +95,6 @@ class Sweep:
         except errors.NotFoundError:
             return
         log.info("%s has changed unnoticed", ref)
-
-    async def _shown(self, kind: Kind, patience: float) -> bool:
-        loop = asyncio.get_running_loop()
-        try:
-            listed = await self._list(kind)
-        except errors.ApiError as error:
-            log.warning("%s cannot be listed: %s", kind.plural, error)
-            await asyncio.sleep(_PATIENCE)
-            return False
-        missing = [(ref, meta["resourceVersion"]) for ref, meta in reversed(listed.items())]  # the first at the end
-        deadline = loop.time() + patience
-        while missing:
-            before = len(missing)
-            while missing and self._store.has(*missing[-1]):
-                missing.pop()
-            if len(missing) < before:
-                deadline = loop.time() + patience
-            elif loop.time() > deadline:
-                return False
-            await asyncio.sleep(_POLL)
-        return True
 
     async def _list(self, kind: Kind) -> dict[Ref, Object]:
         namespaces = (self._namespace,) if kind is ROUTES else self._namespaces

@@ -16,7 +16,6 @@ from deepseek_operator.engine.reconcile import Reconciler
 from deepseek_operator.engine.store import Store
 from deepseek_operator.engine.sweep import Sweep
 
-from tests.faults import virtual_time
 from tests.unit.engine.conftest import Plain, resource
 
 COUNT = 200
@@ -78,39 +77,3 @@ async def test_a_sweep_wakes_a_few_at_a_time(
     await sweeping
     assert sorted(ref.name for ref in woken) == sorted(each["metadata"]["name"] for each in many)
     assert longest <= 10
-
-
-def test_a_watch_that_takes_long_is_waited_for_without_asking_again(store: Store) -> None:
-    found = [resource(f"model-{number}") for number in range(COUNT)]
-    server = Listing(found)
-
-    async def start() -> float:
-        loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
-        waiting = asyncio.create_task(Sweep(cast("Api", server), store, lambda _: None, "system").synced())
-        for each in found:
-            await asyncio.sleep(0.5)
-            assert not waiting.done()
-            store.put(each)
-        await waiting
-        return loop.time() - began
-
-    assert virtual_time.run(start()) < COUNT * 0.5 + 1
-    assert server.lists == 1
-
-
-def test_what_is_gone_since_the_list_is_not_waited_for(store: Store) -> None:
-    found = [resource(f"model-{number}") for number in range(COUNT)]
-    server = Listing([*found, resource("gone")])
-
-    async def start() -> float:
-        loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
-        waiting = asyncio.create_task(Sweep(cast("Api", server), store, lambda _: None, "system").synced())
-        await asyncio.sleep(0.1)
-        server.there = found
-        for each in found:
-            store.put(each)
-        await waiting
-        return loop.time() - began
-
-    assert virtual_time.run(start()) < 5
-    assert server.lists == 2
