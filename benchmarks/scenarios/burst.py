@@ -9,7 +9,7 @@ from benchmarks.operators import Subject
 from benchmarks.report import Measurement, at_least, at_most
 
 COUNT, IN_FLIGHT = 100, 10
-ROUNDS = 3
+ROUNDS = 5
 _RATE, _SHARE, _SLOWER = 60.0, 70.0, 15.0
 
 

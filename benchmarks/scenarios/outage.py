@@ -40,12 +40,13 @@ async def run(cluster: Cluster) -> list[Measurement]:
     """Each disturbance with some resources changed meanwhile."""
     await cluster.process.stop()
     found: list[Measurement] = []
+    changed: set[tuple[str, str]] = set()
     async with Interposer(cluster.kubeconfig, cluster.plane.directory) as interposer:
         await cluster.start(interposer.kubeconfig)
         await cluster.settle(times=3)
         async with _restarted(cluster, interposer):
             for name, disturb in (("gone for 30 s", _gone), ("429 storm", _busy), ("410 on all watches", _expired)):
-                trouble = await _through(cluster, interposer, disturb)
+                trouble = await _through(cluster, interposer, disturb, changed)
                 found += _told(name, trouble)
         await cluster.process.stop()
     await cluster.start()
@@ -86,15 +87,19 @@ async def _expired(interposer: Interposer, change: Change) -> None:
     interposer.gone = False
 
 
-async def _through(cluster: Cluster, interposer: Interposer, disturb: Disturb) -> Trouble:
+async def _through(
+    cluster: Cluster, interposer: Interposer, disturb: Disturb, changed: set[tuple[str, str]]
+) -> Trouble:
+    """`changed`: whatever was changed so far, for a write that was refused again and again comes late."""
     loop = asyncio.get_running_loop()
-    changed = cluster.sample(CHANGED)
+    chosen = cluster.sample(CHANGED)
+    changed |= {(made.owner[1], made.owner[2]) for made in chosen}
     position, began = cluster.position(), loop.time()
-    async with watching_all(cluster.client, {made.subject.child for made in changed}) as seen:
+    async with watching_all(cluster.client, {made.subject.child for made in chosen}) as seen:
         arrived: list[asyncio.Future[float]] = []
 
         async def change() -> None:
-            for made in changed:
+            for made in chosen:
                 what = made.subject.change(made.obj)
                 arrived.append(seen[made.subject.child].expect(made.owner, what.arrived))
                 await cluster.client.patch(made.subject.collection, *made.owner[1:], what.patch)
@@ -105,16 +110,15 @@ async def _through(cluster: Cluster, interposer: Interposer, disturb: Disturb) -
     await cluster.settle(times=3)
     writes = [write for write in cluster.writes(position) if write.code < 300]
     each = Counter((write.resource, write.namespace, write.name) for write in writes)
-    names = tuple((made.owner[1], made.owner[2]) for made in changed)
     return Trouble(
         converged=max(0.0, max(times) - ended),
         repeated=max(each.values(), default=0),
-        needless=sum(1 for write in writes if not _concerns(names, write)),
+        needless=sum(1 for write in writes if not _concerns(changed, write)),
         requests=max(interposer.by_second[second] for second in range(int(began), int(loop.time()) + 1)),
     )
 
 
-def _concerns(changed: tuple[tuple[str, str], ...], write: Request) -> bool:
+def _concerns(changed: set[tuple[str, str]], write: Request) -> bool:
     """Children begin with the names of their owners."""
     return any(write.namespace == space and write.name.startswith(name) for space, name in changed)
 
