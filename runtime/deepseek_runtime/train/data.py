@@ -46,13 +46,13 @@ def prepare(
 
 
 def _tokenize(job: TrainJob, config: PretrainedConfig, target: Path) -> None:
-    source = Path(job.input)
+    source, length = Path(job.input), job.hyperparameters.sequence_length
     if job.type == "pretrain":
-        tokenize(_files(job, ".txt"), source, config.vocab_size, target)
+        tokenize(_files(job, ".txt"), source, config.vocab_size, length, target)
         return
     with Encoder(source, config) as encoder:
         found = lines.examples(_files(job, ".jsonl"), encoder.encode)
-        examples.write(found, job.hyperparameters.sequence_length + 1, target)
+        examples.write(found, length + 1, target)
 
 
 def _files(job: TrainJob, ending: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from deepseek_runtime.job.errors import ConfigurationError
+from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.models import text
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,12 @@ def special_token(model: Path, kind: Literal["bos", "eos"]) -> int:
     return int(number)
 
 
-def tokenize(sources: tuple[str, ...], model: Path, vocabulary: int, target: Path) -> None:
+def tokenize(sources: tuple[str, ...], model: Path, vocabulary: int, length: int, target: Path) -> None:
     """Write the text of all sources to `target` as little-endian integers, an end-of-text token after each file.
 
     The file appears whole or not at all, so that one that is found can be used: a run keeps its tokens even if somebody
-    changes the text while it waits for a pod.
+    changes the text while it waits for a pod. What cannot be used is not kept: another pod reads what was put right.
+    Errors: DataError `TextTooShort` where a sequence of `length` tokens and the one after it are not filled.
     """
     if target.exists():
         return
@@ -53,6 +54,12 @@ def tokenize(sources: tuple[str, ...], model: Path, vocabulary: int, target: Pat
                 count += _write(tokenizer.encode(chunk, add_special_tokens=False).ids, vocabulary, output.fileno())
             count += _write([separator], vocabulary, output.fileno())
         os.fsync(output.fileno())
+    if count <= length:
+        raise DataError(
+            "TextTooShort",
+            f"The text has {count} tokens, one sequence needs {length + 1}. Give more text or a smaller "
+            "sequenceLength.",
+        )
     partial.rename(target)
     log.info("tokenized %d sources into %d tokens", len(sources), count)
 

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.train.batch import IGNORED, Batch
 from deepseek_runtime.train.order import Order
 
@@ -12,8 +11,9 @@ from deepseek_runtime.train.order import Order
 class Windows:
     """A stream of tokens cut into windows of `length` + 1 tokens, each met once in an epoch, in an order of its own.
 
-    Neighbours share one token: the last one that a window predicts is the first one that the next sees. Every second
-    row begins with `bos` instead, as prompts do; the others begin anywhere, as the later windows of a long text do.
+    There is at least one. Neighbours share one token: the last one that a window predicts is the first one that the
+    next sees. Every second row begins with `bos` instead, as prompts do; the others begin anywhere, as the later
+    windows of a long text do.
     """
 
     def __init__(
@@ -29,14 +29,7 @@ class Windows:
     ) -> None:
         self.tokens, self.bos, self.length = tokens, bos, length
         self.examples = None
-        count = (len(tokens) - 1) // length
-        if count < 1:
-            raise DataError(
-                "TextTooShort",
-                f"The text has {len(tokens)} tokens, one sequence needs {length + 1}. Give more text or a smaller "
-                "sequenceLength.",
-            )
-        self.order = Order(count, batch, seed, steps=steps, epochs=epochs)
+        self.order = Order((len(tokens) - 1) // length, batch, seed, steps=steps, epochs=epochs)
         self.steps = self.order.steps
         self.tokens_per_step = self.order.rows_per_step * length
 

@@ -1,6 +1,7 @@
-"""A run over two pods: one is killed with all its processes, the run is suspended and resumed, and completes."""
+"""Runs over two pods: what stops one, and what sets it going again."""
 
 import json
+import time
 
 import pytest
 
@@ -69,3 +70,40 @@ def test_a_lost_pod_and_a_pause_on_two_pods(base: None) -> None:
     wait_for_condition("trainingruns", NAMESPACE, RUN, "Ready", "True", timeout=400)
     assert stage()["step"] == STEPS
     assert stage()["restarts"] == 1
+
+
+def test_a_pair_that_cannot_start_or_go_on_waits_for_its_correction(base: None) -> None:
+    def pair(**storage: str) -> Object:
+        run = journey.training(NAMESPACE, "stuck", steps=20, every=10)
+        run["spec"]["stages"][0]["data"] = [{"configMap": {"name": "lines", "key": "train.txt"}}]
+        run["spec"]["compute"] |= {"nodes": 2, "processes": 1, "parallelism": {"strategy": "fsdp"}}
+        run["spec"]["checkpoint"]["storage"] = {**SHARED, **storage}
+        return run
+
+    def lines(text: str) -> Object:
+        meta = {"name": "lines", "namespace": NAMESPACE}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"train.txt": text}}
+
+    def failure(reason: str) -> None:
+        wait(reason, lambda: read("trainingruns", NAMESPACE, "stuck")["status"]["lastFailure"]["reason"] == reason, 30)
+
+    def jobs() -> list[tuple[str, str]]:
+        found = items("jobs", NAMESPACE, "deepseek-operator.io/owner-name=stuck")
+        return [(job["metadata"]["name"], job["metadata"]["uid"]) for job in found]
+
+    nowhere = pair(storageClassName="none-such")
+    nowhere["spec"]["compute"]["nodeSelector"] = {"disk": "none-such"}
+    apply(lines("too short"), nowhere)
+    failure("VolumeMissing")
+    nowhere["spec"]["checkpoint"]["storage"] = SHARED
+    apply(nowhere)
+    failure("Unschedulable")
+    apply(pair())
+    wait_for_condition("trainingruns", NAMESPACE, "stuck", "Stalled", "True", timeout=120, reason="TextTooShort")
+    failed = jobs()
+    time.sleep(10)
+    assert jobs() == failed, "what failed for good is not started again"
+    apply(lines(journey.text(NAMESPACE)["data"]["train.txt"]))
+    ((name, _),) = failed
+    kubectl("delete", "job", name, "-n", NAMESPACE)
+    wait_for_condition("trainingruns", NAMESPACE, "stuck", "Ready", "True", timeout=180)

@@ -9,10 +9,11 @@ from deepseek_runtime.train.tokens import open_tokens, tokenize
 from tokenizers import Tokenizer
 
 VOCABULARY = 320
+LENGTH = 4
 
 
 def written(sources: tuple[str, ...], model: Path, target: Path) -> str:
-    tokenize(sources, model, VOCABULARY, target)
+    tokenize(sources, model, VOCABULARY, LENGTH, target)
     tokens = open_tokens(target, VOCABULARY)
     return str(Tokenizer.from_file(str(model / "tokenizer.json")).decode(tokens.tolist(), skip_special_tokens=False))
 
@@ -43,6 +44,7 @@ def test_tokens_of_an_earlier_pod_are_used_again(seed_model: Path, tmp_path: Pat
         (b"caf\xe9", VOCABULARY, DataError, "NotUtf8"),
         (None, VOCABULARY, DataError, "MissingText"),
         (b"the quick brown fox", 20, ConfigurationError, "VocabularyTooSmall"),
+        (b"a", VOCABULARY, DataError, "TextTooShort"),
     ],
 )
 def test_bad_text_is_named(
@@ -52,6 +54,15 @@ def test_bad_text_is_named(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(error) as caught:
-        tokenize((str(path),), seed_model, vocabulary, tmp_path / "tokens")
+        tokenize((str(path),), seed_model, vocabulary, LENGTH, tmp_path / "tokens")
     assert caught.value.reason == reason
     assert not (tmp_path / "tokens").exists()
+
+
+def test_a_text_that_was_too_short_is_read_again(seed_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "some.txt"
+    path.write_text("a")
+    with pytest.raises(DataError, match=r"has \d tokens, one sequence needs 5"):
+        written((str(path),), seed_model, tmp_path / "tokens")
+    path.write_text("the quick brown fox")
+    assert written((str(path),), seed_model, tmp_path / "tokens") == "the quick brown fox<|end|>"

@@ -3,9 +3,7 @@
 from collections import Counter
 
 import numpy as np
-import pytest
 import torch
-from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.train.batch import IGNORED
 from deepseek_runtime.train.windows import Windows
 from hypothesis import given
@@ -70,8 +68,3 @@ def test_whole_epochs_end_with_a_batch_that_is_filled_up(tokens: int, batch: int
         assert (found.filled is None) == (found.learned == batch * data.length)
         if found.filled is not None:
             assert torch.equal(found.filled, found.targets != IGNORED)
-
-
-def test_too_short_a_text_is_refused() -> None:
-    with pytest.raises(DataError, match="4 tokens, one sequence needs 5"):
-        windows(4)
