@@ -24,10 +24,10 @@ _LOGIN: Final = 1.0
 
 
 class Watches:
-    """One for each kind and namespace. Routes are watched in the operator's own namespace, the rest in `namespaces`,
+    """One for each kind and namespace, and a store that they feed.
 
-    or everywhere where there are none. `relisted` is told of every kind that had to be listed again: what went
-    meanwhile was not shown.
+    Routes are watched in the operator's own namespace, the rest in `namespaces`, or everywhere where there are none.
+    `relisted` is told of every kind that had to be listed again: what went meanwhile was not shown.
     """
 
     def __init__(
