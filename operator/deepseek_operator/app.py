@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 _RETRY = 5.0
 _GRACE = 20.0
 """Seconds that reconciliations may take to end when the process is told to stop."""
+_LEVELS = 12_000
+"""The API server takes ten thousand levels of JSON, and json as many calls to read them: 3 MB of the stack's 8."""
 
 
 def controllers() -> Mapping[str, Controller]:
@@ -133,6 +136,7 @@ class Operator:
                     ProgressPuller(store, pods, settings.master_key, now).run(),
                     WarningsPuller(client, store, queue.calm).run(),
                     sweep.run(),
+                    sweep.catch_up(),
                     watches.run(),
                 )
             ]
@@ -201,4 +205,5 @@ def _keep_out_of_collections() -> None:
 
 def start(configuration: Configuration) -> None:
     """Run the operator in an event loop of its own."""
+    sys.setrecursionlimit(_LEVELS)
     uvloop.run(Operator(configuration, connections.discover(), controllers()).run())

@@ -74,11 +74,11 @@ class Process:
         for obj in list(self._world.objects.values()):
             self._deliver("ADDED", obj)
         self._world.listeners.append(self._on_event)
-        with contextlib.suppress(Killed):
-            running = [self.reconciler.work() for _ in range(WORKERS)]
-            puller = WarningsPuller(self.api, self.store, self.queue.calm)
-            for coroutine in (*running, self.reconciler.recorder.run(), self._sweep.run(), puller.run()):
-                self._tasks.append(asyncio.create_task(coroutine))
+        running = [self.reconciler.work() for _ in range(WORKERS)]
+        puller = WarningsPuller(self.api, self.store, self.queue.calm)
+        sweeping = (self._sweep.run(), self._sweep.catch_up())
+        for coroutine in (*running, self.reconciler.recorder.run(), *sweeping, puller.run()):
+            self._tasks.append(asyncio.create_task(coroutine))
 
     def lead(self) -> asyncio.Task[None]:
         """Wait for the lease, work, and end when it is lost."""

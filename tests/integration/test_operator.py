@@ -1,5 +1,6 @@
 """The operator against the real API server, as the chart's ServiceAccount: a whole life, rest, repair, permissions."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,40 @@ def test_a_route_lies_in_the_operators_namespace_and_goes_with_its_service(life:
     wait("the route", lambda: life.api.get(name).code == 200, 10)
     life.api.request("DELETE", path(extra)).ok()
     wait("the route's end", lambda: life.api.get(name).code == 404, 10)
+
+
+@pytest.fixture
+def deep() -> Iterator[None]:
+    """Room for json to write and read what is nested deep."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    yield
+    sys.setrecursionlimit(limit)
+
+
+@pytest.mark.usefixtures("deep")
+@pytest.mark.parametrize("levels", [300, 9_000])
+def test_a_spec_that_is_nested_without_end_is_refused_and_stops_nobody(life: Life, levels: int) -> None:
+    """Where a schema is open the API server takes ten thousand levels; readers in Python give up far before."""
+    nested: Any = {}
+    for _ in range(levels):
+        nested = {"a": nested}
+    strange = model(NAMESPACE, f"nested-{levels}")
+    strange["spec"]["source"]["scratch"]["config"] |= {"rope_scaling": nested}
+    life.api.create(strange).ok()
+
+    def refused() -> bool:
+        conditions = life.get(MODEL, strange["metadata"]["name"]).get("status", {}).get("conditions", [])
+        return any((entry["type"], entry["status"]) == ("Stalled", "True") for entry in conditions)
+
+    wait("the refusal", refused, 20)
+    assert life.operator.stop() == 0
+    life.operator.start()
+    other = model(NAMESPACE, f"beside-{levels}")
+    life.api.create(other).ok()
+    life.until_ready(MODEL, other["metadata"]["name"])
+    for each in (strange, other):
+        life.api.request("DELETE", path(each)).ok()
 
 
 def test_nothing_is_written_at_rest(life: Life) -> None:

@@ -4,6 +4,7 @@ Patience beyond a few seconds belongs to the work queue, which has a backoff for
 """
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -155,8 +156,7 @@ class Client:
                 self._on_request(method, response.status)
                 text = await response.read()
                 if response.status < 300:
-                    answer: Object = orjson.loads(text)
-                    return answer
+                    return _parsed(text)
                 raise errors.from_status(response.status, _status(text), _retry_after(response))
         except (aiohttp.ClientError, TimeoutError) as error:
             self._on_request(method, 0)
@@ -166,6 +166,15 @@ class Client:
 def _identity(meta: Object) -> Object:
     """What is kept of the metadata in a list of ten thousand."""
     return {key: meta[key] for key in ("namespace", "name", "uid", "resourceVersion", "finalizers") if key in meta}
+
+
+def _parsed(text: bytes) -> Object:
+    """An answer. What somebody has nested too deep for the fast reader is read by the slow one."""
+    try:
+        answer: Object = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        answer = json.loads(text)
+    return answer
 
 
 def _status(text: bytes) -> Object:

@@ -5,14 +5,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
+import orjson
 from deepseek_runtime.wire.progress import Progress
 
 from deepseek_operator.api.names import Label
 from deepseek_operator.controllers.decision import Controller, Object, Observed, Ref, Unreachable
 from deepseek_operator.controllers.decision import Warning as ChildWarning
 from deepseek_operator.engine import attention
-from deepseek_operator.engine.shelf import Shelf
-from deepseek_operator.engine.slim import slim
+from deepseek_operator.engine.shelf import Packed, Shelf
+from deepseek_operator.engine.slim import shallow, slim
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +99,7 @@ class Store:
         if old is not None and old.uid != uid:
             self.drop(ref, old.uid)
             old = None
-        new = slim(obj)
-        packed = self._objects.pack(new, self._owner(new))
+        new, packed = self._pack(obj)
         self._count(ref, new)
         self._objects.put(ref, packed)
         if old is not None and old.data == packed.data:
@@ -188,6 +188,15 @@ class Store:
     def owner_of(self, obj: Object) -> Ref | None:
         """The resource that a child belongs to by its labels. Only the operator's namespace has children of others."""
         return self._owner(obj)
+
+    def _pack(self, obj: Object) -> tuple[Object, Packed]:
+        """What is kept of an object. One that is nested too deep to be packed is refused by its controller."""
+        new = slim(obj)
+        try:
+            return new, self._objects.pack(new, self._owner(new))
+        except orjson.JSONEncodeError:
+            new = shallow(new)
+            return new, self._objects.pack(new, self._owner(new))
 
     def _owner(self, obj: Object) -> Ref | None:
         meta = obj["metadata"]

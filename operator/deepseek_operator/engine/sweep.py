@@ -1,11 +1,10 @@
 """The slow comparison of the store with the server: nothing is missed for ever, whatever a watch has lost.
 
 A watch that was interrupted for too long (410 Gone) starts again with a new list, and does not tell
-what went in between: its kind is compared at once.
+what went in between: its kind is compared soon.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -47,26 +46,26 @@ class Sweep:
 
     async def run(self) -> None:
         """Sweep until cancelled."""
-        loop = asyncio.get_running_loop()
-        due = loop.time() + PERIOD
         while True:
+            await asyncio.sleep(PERIOD)
             try:
-                if await self._early_before(due):
-                    await self._compare(self._relisted.pop())
-                else:
-                    due = loop.time() + PERIOD
-                    await self.once()
+                await self.once()
             except errors.ApiError as error:
                 log.warning("the sweep is put off: %s", error)
 
-    async def _early_before(self, due: float) -> bool:
-        """Wait until something has to be compared early, or until the time has come."""
-        if not self._relisted:
-            self._early.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(due):
-                return await self._early.wait()
-        return False
+    async def catch_up(self) -> None:
+        """Compare the kinds that were listed again, until cancelled."""
+        while True:
+            await self._early.wait()
+            kind = self._relisted.pop()
+            if not self._relisted:
+                self._early.clear()
+            try:
+                await self._compare(kind)
+            except errors.ApiError as error:
+                log.warning("%s will be compared again: %s", kind.plural, error)
+                self.relisted(kind)
+                await asyncio.sleep(_PATIENCE)
 
     async def once(self) -> None:
         """Remove ghosts, fetch what was missed, and have every resource looked at again."""

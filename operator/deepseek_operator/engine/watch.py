@@ -7,11 +7,12 @@ pinned, and the integration tests are what a new one has to pass.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final, NoReturn
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, NoReturn, cast
 
 import kopf
-from kopf._cogs.clients import auth, watching
+from kopf._cogs.clients import auth, errors, watching
 from kopf._cogs.structs import bodies, credentials, references
 
 from deepseek_operator.controllers.decision import Object, Ref
@@ -19,8 +20,11 @@ from deepseek_operator.engine.connection import Connection
 from deepseek_operator.engine.kinds import ROUTES, WATCHED, Kind
 from deepseek_operator.engine.store import Store
 
-_LOGIN: Final = 1.0
-"""Seconds between sessions while the server takes none of them."""
+log = logging.getLogger(__name__)
+
+_PAUSE: Final = 1.0
+"""Seconds between two lists of a kind, and between two sessions while the server takes none."""
+_GONE: Final = 410
 
 
 class Watches:
@@ -41,57 +45,80 @@ class Watches:
         self._connection = connection
         self._store = store
         self._relisted = relisted
-        everywhere = tuple(namespaces) or (None,)
+        everywhere = tuple(dict.fromkeys(namespaces)) or (None,)
         self._wanted = [(kind, space) for kind in WATCHED for space in ((namespace,) if kind is ROUTES else everywhere)]
         self._unlisted = set(self._wanted)
         self.synced = asyncio.Event()
         """Set as soon as all that was there at the start is in the store: no decision is made on half a view."""
 
     async def run(self) -> None:
-        """Feed the store until cancelled; fails where a watch is refused."""
+        """Feed the store until cancelled.
+
+        Fails with kopf's error where a list or a watch is refused for a minute, with 404 at once.
+        """
         vault, settings = credentials.Vault(), _settings()
         auth.vault_var.set(vault)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._log_in(vault), name="log in")
-                for kind, space in self._wanted:
-                    group.create_task(self._follow(kind, space, settings), name=f"watch {kind.plural}")
-        finally:
-            await vault.close()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._log_in(vault), name="log in")
+            for kind, space in self._wanted:
+                group.create_task(self._follow(kind, space, settings), name=f"watch {kind.plural}")
 
-    async def _follow(self, kind: Kind, space: str | None, settings: kopf.OperatorSettings) -> None:
-        resource = references.Resource(kind.group, kind.version, kind.plural, namespaced=True)
-        namespace = references.NamespaceName(space) if space is not None else None
-        async for event in watching.infinite_watch(settings=settings, resource=resource, namespace=namespace):
-            if event is watching.Bookmark.LISTED:
-                self._listed(kind, space)
-            elif not isinstance(event, watching.Bookmark) and event["type"] != "BOOKMARK":
-                take_in(self._store, kind, event)
+    async def _follow(self, kind: Kind, space: str | None, settings: kopf.OperatorSettings) -> NoReturn:
+        """List and watch, and list again when the watch has come to its end, or the list to none."""
+        lists = 0
+        while True:
+            lists += 1
+            try:
+                async for event in self._events(kind, space, settings):
+                    if event is watching.Bookmark.LISTED:
+                        self._listed(kind, space, again=lists > 1)
+                    elif not isinstance(event, watching.Bookmark) and event["type"] != "BOOKMARK":
+                        take_in(self._store, event)
+            except errors.APIError as error:  # 410: the pages of one list took so long that its version is gone
+                if error.status != _GONE and not isinstance(error, errors.APITooManyRequestsError):
+                    raise
+            except watching.WatchingError as error:
+                log.warning("the watch of %s has failed and begins again: %s", kind.plural, error)
+            await asyncio.sleep(_PAUSE)
 
-    def _listed(self, kind: Kind, space: str | None) -> None:
-        if (kind, space) not in self._unlisted:
+    def _events(
+        self, kind: Kind, space: str | None, settings: kopf.OperatorSettings
+    ) -> AsyncIterator[watching.Bookmark | bodies.RawEvent]:
+        return watching.continuous_watch(
+            settings=settings,
+            resource=references.Resource(kind.group, kind.version, kind.plural, namespaced=True),
+            namespace=references.NamespaceName(space) if space is not None else None,
+            operator_pause_waiter=asyncio.get_running_loop().create_future(),  # never paused
+        )
+
+    def _listed(self, kind: Kind, space: str | None, *, again: bool) -> None:
+        if again:
             self._relisted(kind)
         self._unlisted.discard((kind, space))
         if not self._unlisted:
             self.synced.set()
 
     async def _log_in(self, vault: credentials.Vault) -> NoReturn:
-        """Open a session at first, and a new one whenever the server has refused the last: its token may be renewed."""
+        """A session, and a new one whenever the server has refused the last: its token may have been renewed."""
         while True:
-            await vault.wait_for_emptiness()
-            session = self._connection.session(limit=0)
-            found = kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
-            await vault.populate({"session": found})
-            await asyncio.sleep(_LOGIN)
+            async with self._connection.session(limit=0) as session:
+                found = kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
+                await vault.populate({"session": found})
+                await asyncio.sleep(_PAUSE)
+                await vault.wait_for_emptiness()
 
 
-def take_in(store: Store, kind: Kind, event: bodies.RawEvent) -> None:
-    """Bring the store in line with one event; those of a list have no type, and their objects no kind."""
-    obj: Object = {**event["object"], "apiVersion": kind.api_version, "kind": kind.name}
-    if event["type"] == "DELETED":
-        store.drop(Ref.of(obj), obj["metadata"]["uid"], obj["metadata"]["resourceVersion"])
-    else:
-        store.put(obj)
+def take_in(store: Store, event: bodies.RawEvent) -> None:
+    """Bring the store in line with one event; those of a list have no type."""
+    obj = cast("Object", event["object"])
+    ref = Ref.of(obj)
+    try:
+        if event["type"] == "DELETED":
+            store.drop(ref, obj["metadata"]["uid"], obj["metadata"]["resourceVersion"])
+        else:
+            store.put(obj)
+    except Exception:  # a bug here must cost one object, not all objects their operator
+        log.exception("%s cannot be taken in", ref)
 
 
 def _settings() -> kopf.OperatorSettings:

@@ -6,6 +6,7 @@ import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -16,10 +17,13 @@ from deepseek_operator.engine.connection import Connection
 from deepseek_operator.engine.kinds import RESOURCES, ROUTES, WATCHED, Kind
 from deepseek_operator.engine.store import Store
 from deepseek_operator.engine.watch import Watches
+from kopf._cogs.clients.errors import APINotFoundError
 
 from tests.unit.engine.conftest import resource
 
 MODELS = PLURALS[MODEL]
+MODEL_KIND = next(kind for kind in RESOURCES if kind.name == MODEL)
+BROKEN = {"type": "ERROR", "object": {"kind": "Status", "status": "Failure", "code": 500, "reason": "InternalError"}}
 GONE = {"type": "ERROR", "object": {"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired"}}
 
 
@@ -30,6 +34,8 @@ class Server:
         self.lists: dict[str, list[Object]] = defaultdict(list)
         self.streams: dict[str, asyncio.Queue[Object]] = defaultdict(asyncio.Queue)
         self.held: dict[str, asyncio.Event] = {}
+        self.later: dict[str, list[Callable[[], web.StreamResponse]]] = defaultdict(list)
+        """Answers to requests for further pages of a path; without one its list has a single page."""
         self.refused = 0
         self.asked: dict[str, list[dict[str, str]]] = defaultdict(list)
 
@@ -42,14 +48,20 @@ class Server:
         if "watch" not in request.query:
             if plural in self.held:
                 await self.held[plural].wait()
-            items = [{key: value for key, value in obj.items() if key != "kind"} for obj in self.lists[plural]]
-            return web.json_response({"metadata": {"resourceVersion": "7"}, "items": items})
+            if "continue" in request.query:
+                return self.later[request.path].pop()()
+            found = self.lists[plural]
+            items = [{key: value for key, value in obj.items() if key not in {"kind", "apiVersion"}} for obj in found]
+            meta = {"resourceVersion": "7", **({"continue": "more"} if self.later[request.path] else {})}
+            kind = next(kind for kind in WATCHED if kind.plural == plural)
+            head = {"apiVersion": kind.api_version, "kind": f"{kind.name}List"}
+            return web.json_response({**head, "metadata": meta, "items": items})
         response = web.StreamResponse()
         await response.prepare(request)
         while True:
             event = await self.streams[plural].get()
             await response.write(json.dumps(event).encode() + b"\n")
-            if event is GONE:
+            if event["type"] == "ERROR":
                 return response
 
 
@@ -73,16 +85,36 @@ async def server() -> AsyncIterator[tuple[Server, str]]:
 
 
 @pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[aiohttp.ClientSession]:
+    """All that were opened."""
+    opened: list[aiohttp.ClientSession] = []
+    session = Connection.session
+
+    def opening(connection: Connection, limit: int) -> aiohttp.ClientSession:
+        opened.append(session(connection, limit))
+        return opened[-1]
+
+    monkeypatch.setattr(Connection, "session", opening)
+    return opened
+
+
+@pytest.fixture
 async def watches(
-    server: tuple[Server, str], store: Store, relisted: list[Kind], monkeypatch: pytest.MonkeyPatch
+    server: tuple[Server, str],
+    store: Store,
+    relisted: list[Kind],
+    sessions: list[aiohttp.ClientSession],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Watches]:
-    monkeypatch.setattr(watch, "_LOGIN", 0.01)
+    monkeypatch.setattr(watch, "_PAUSE", 0.01)
     connection = Connection(server[1], ssl.create_default_context())
-    found = Watches(connection, store, "system", ("team", "other"), relisted.append)
+    found = Watches(connection, store, "system", ("team", "other", "team"), relisted.append)
     running = asyncio.create_task(found.run())
     yield found
     running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert all(session.closed for session in sessions)
 
 
 async def test_the_store_is_in_step_when_everything_has_been_listed(
@@ -118,18 +150,55 @@ async def test_events_change_the_store(server: tuple[Server, str], store: Store,
     await until(lambda: store.get(ref) is None)
 
 
+@pytest.mark.parametrize("end", [GONE, BROKEN], ids=["410", "another error"])
 async def test_a_kind_that_is_listed_again_is_told(
-    server: tuple[Server, str], store: Store, watches: Watches, relisted: list[Kind]
+    end: Object, server: tuple[Server, str], store: Store, watches: Watches, relisted: list[Kind]
 ) -> None:
     await asyncio.wait_for(watches.synced.wait(), 5)
     server[0].lists[MODELS] = [resource("new")]
-    await server[0].streams[MODELS].put(GONE)
+    await server[0].streams[MODELS].put(end)
     await until(lambda: bool(relisted))
-    assert relisted == [next(kind for kind in RESOURCES if kind.name == MODEL)]
+    assert relisted == [MODEL_KIND]
     assert store.get(Ref(MODEL, "team", "new")) is not None
 
 
-async def test_a_refused_session_is_replaced(server: tuple[Server, str], watches: Watches) -> None:
+async def test_a_first_list_that_breaks_off_may_have_shown_what_is_gone(
+    server: tuple[Server, str], store: Store, watches: Watches, relisted: list[Kind]
+) -> None:
+    server[0].lists[MODELS] = [resource("seed")]
+    expired = web.json_response({"kind": "Status", "code": 410}, status=410)
+    server[0].later[MODEL_KIND.path("team")] = [lambda: expired]
+    await asyncio.wait_for(watches.synced.wait(), 5)
+    assert relisted == [MODEL_KIND], "it is compared, though it was never listed whole before"
+    assert store.get(Ref(MODEL, "team", "seed")) is not None
+
+
+async def test_a_list_that_is_refused_for_good_ends_all(server: tuple[Server, str], store: Store) -> None:
+    server[0].lists[MODELS] = [resource("seed")]
+    unknown = web.json_response({"kind": "Status", "code": 404}, status=404)
+    server[0].later[MODEL_KIND.path("")] = [lambda: unknown]
+    connection = Connection(server[1], ssl.create_default_context())
+    watches = Watches(connection, store, "system", (), lambda _: None)
+    with pytest.raises(ExceptionGroup) as ended:
+        await asyncio.wait_for(watches.run(), 5)
+    assert ended.group_contains(APINotFoundError)
+    assert not watches.synced.is_set()
+
+
+async def test_a_refused_session_is_replaced(
+    server: tuple[Server, str], watches: Watches, sessions: list[aiohttp.ClientSession]
+) -> None:
     server[0].refused = 3
     await asyncio.wait_for(watches.synced.wait(), 5)
-    assert server[0].refused == 0
+    assert [session.closed for session in sessions][-2:] == [True, False]
+
+
+async def test_an_object_that_cannot_be_taken_in_hides_no_other(
+    server: tuple[Server, str], store: Store, watches: Watches, caplog: pytest.LogCaptureFixture
+) -> None:
+    strange = resource("strange")
+    strange["metadata"]["resourceVersion"] = "none"
+    server[0].lists[MODELS] = [strange, resource("seed")]
+    await asyncio.wait_for(watches.synced.wait(), 5)
+    assert store.get(Ref(MODEL, "team", "seed")) is not None
+    assert "DeepSeekModel/team/strange cannot be taken in" in caplog.text
