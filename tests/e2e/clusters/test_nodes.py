@@ -51,14 +51,21 @@ def two_nodes(own_state: Path) -> Iterator[None]:
             run(*LOCAL, "build-images")
             run(*LOCAL, "up", "--nodes", "2")
             run(*LOCAL, "load-image", *KEYS)
-            kubectl("cordon", SECOND)
-            release()
-            for workload in WORKLOADS.values():
-                kubectl("rollout", "status", workload, "-n", OPERATOR_NAMESPACE, "--timeout=120s")
-            kubectl("uncordon", SECOND)
+            install()
             yield
         finally:
             run(*LOCAL, "down", "--purge")
+
+
+def install(*options: str) -> None:
+    """Install or change the operator, on the first node whichever of its pods is made anew."""
+    kubectl("cordon", SECOND)
+    try:
+        release(*options)
+        for workload in WORKLOADS.values():
+            kubectl("rollout", "status", workload, "-n", OPERATOR_NAMESPACE, "--timeout=120s")
+    finally:
+        kubectl("uncordon", SECOND)
 
 
 @pytest.fixture
@@ -177,16 +184,13 @@ def test_a_claim_is_of_one_node_and_of_one_size(namespace: str) -> None:
 
 def test_an_image_that_is_not_there_and_then_one_that_is(namespace: str) -> None:
     """Here, for this installation is nobody else's."""
-    rollout = ("rollout", "status", WORKLOADS["operator"], "-n", OPERATOR_NAMESPACE, "--timeout=60s")
-    release("--set", "runtime.image.tag=none-such")
+    install("--set", "runtime.image.tag=none-such")
     try:
-        kubectl(*rollout)
         apply(journey.text(namespace), journey.scratch(namespace, "imageless"))
         wait("the failure", lambda: failure("dsm", namespace, "imageless")[0] == "ImagePullFailed", timeout=20)
         assert "none-such" in failure("dsm", namespace, "imageless")[1]
     finally:
-        release()
-        kubectl(*rollout)
+        install()
     wait_for_condition("dsm", namespace, "imageless", "Ready", "True", timeout=120)
 
 
