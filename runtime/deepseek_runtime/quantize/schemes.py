@@ -66,7 +66,7 @@ class Scheme:
         return round_rows(rows, shape, self.levels, self._block(shape), DTYPES[self.scale or dtype])
 
     def store(self, module: str, weight: QuantizedWeight, input_scale: float | None = None) -> dict[str, torch.Tensor]:
-        """A quantized weight by the names of its parts in the file; `input_scale` of a static scheme's."""
+        """A quantized weight, used up, by the names of its parts in the file; `input_scale` of a static scheme's."""
         parts = self.form.store(weight)
         if input_scale is not None:
             parts[INPUT_SCALE] = torch.tensor([input_scale], dtype=weight.scale.dtype)

@@ -38,7 +38,7 @@ class Format(Protocol):
         ...
 
     def store(self, weight: QuantizedWeight) -> dict[str, torch.Tensor]:
-        """The parts of a weight."""
+        """The parts of a weight, in its memory where they fit: it is used up."""
         ...
 
     def fits(self, parts: Mapping[str, Entry]) -> bool:

