@@ -184,8 +184,8 @@ def test_a_claim_is_of_one_node_and_of_one_size(namespace: str) -> None:
 
 def test_an_image_that_is_not_there_and_then_one_that_is(namespace: str) -> None:
     """Here, for this installation is nobody else's."""
-    install("--set", "runtime.image.tag=none-such")
     try:
+        install("--set", "runtime.image.tag=none-such")
         apply(journey.text(namespace), journey.scratch(namespace, "imageless"))
         wait("the failure", lambda: failure("dsm", namespace, "imageless")[0] == "ImagePullFailed", timeout=20)
         assert "none-such" in failure("dsm", namespace, "imageless")[1]

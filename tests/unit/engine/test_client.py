@@ -17,8 +17,8 @@ from deepseek_operator.engine.client import Client
 from deepseek_operator.engine.connection import RotatingToken
 from deepseek_operator.engine.kinds import CHILDREN, RESOURCES
 
-JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "work", "namespace": "team"}}
-REF = Ref("Job", "team", "work")
+JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "quantize", "namespace": "team"}}
+REF = Ref("Job", "team", "quantize")
 PATH = "/apis/batch/v1/namespaces/team/jobs"
 
 
@@ -68,12 +68,12 @@ async def test_what_each_call_asks(api: Client, server: Server) -> None:
     asked = [(method, path, query) for method, path, query, _, _ in server.requests]
     manager = {"fieldManager": "deepseek-operator"}
     assert asked == [
-        ("GET", f"{PATH}/work", {}),
+        ("GET", f"{PATH}/quantize", {}),
         ("POST", PATH, manager),
-        ("PATCH", f"{PATH}/work", {**manager, "force": "true"}),
-        ("PATCH", f"{PATH}/work/status", {**manager, "force": "false"}),
-        ("PATCH", f"{PATH}/work", manager),
-        ("DELETE", f"{PATH}/work", {}),
+        ("PATCH", f"{PATH}/quantize", {**manager, "force": "true"}),
+        ("PATCH", f"{PATH}/quantize/status", {**manager, "force": "false"}),
+        ("PATCH", f"{PATH}/quantize", manager),
+        ("DELETE", f"{PATH}/quantize", {}),
     ]
     types = [headers["Content-Type"] for *_, headers in server.requests]
     assert types[2:5] == ["application/apply-patch+yaml"] * 2 + ["application/merge-patch+json"]
