@@ -82,7 +82,8 @@ class HyperparametersSpec(ApiModel):
     beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of the mean of gradients.")
     beta2: float = Field(default=0.95, ge=0, lt=1, description="Decay of the mean of their squares.")
     precision: Literal["bfloat16", "float32"] = Field(
-        default="bfloat16", description="Of the matrix products; weights and optimizer are float32."
+        default="bfloat16",
+        description="Of the matrix products, but for those of routed experts on CPUs; weights and optimizer are float32.",
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Of the order of the data.")
 

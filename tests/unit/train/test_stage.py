@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,6 +71,27 @@ def test_interrupted_and_resumed_on_two_processes_it_learns_what_one_does(job: T
     run(alone)
     newest = max(checkpoints.glob("step-*"))
     assert json.loads((newest / "state.json").read_text())["losses"] == pytest.approx(losses_of(alone), rel=2e-4)
+
+
+@pytest.mark.timeout(300)  # processes that import torch, on a machine with other work
+def test_memory_does_not_grow_with_steps(job: TrainJob) -> None:
+    """Though each step has other counts of tokens for its experts, and 16-bit kernels are compiled for their shapes."""
+    sizes: dict[int, int] = {}  # MB after each step that was told
+
+    class Sampler(Recorder):
+        def update(self, phase: str, **figures: Any) -> None:
+            super().update(phase, **figures)
+            if phase == "step":
+                (worker,) = workers(os.getpid())
+                status = Path(f"/proc/{worker}/status").read_text()
+                sizes[figures["done"]] = int(status.split("RssAnon:")[1].split()[0]) >> 10
+
+    settings = hyperparameters(precision="bfloat16", batch_size=32)
+    changes = {"steps": 120, "checkpoint_every_steps": 120, "hyperparameters": settings}
+    stage.run(job.model_copy(update=changes), Sampler())
+    early = max(size for step, size in sizes.items() if step <= 60)
+    late = max(size for step, size in sizes.items() if step > 60)
+    assert late - early < 50, sizes
 
 
 @pytest.mark.timeout(300)  # processes that import torch, on a machine with other work
