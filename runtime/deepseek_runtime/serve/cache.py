@@ -18,6 +18,11 @@ class PagedCache:
         self.layers = [torch.zeros(blocks * BLOCK_SIZE, row, dtype=dtype, device=device) for _ in range(layers)]
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of its rows."""
+        return self.layers[0].dtype
+
+    @property
     def bytes_per_token(self) -> int:
         """Of one slot, over all layers."""
         return sum(layer.shape[1] * layer.element_size() for layer in self.layers)

@@ -31,7 +31,7 @@ class MultiHeadAttention:
     def __call__(self, x: torch.Tensor, batch: Batch, cache: PagedCache, layer: int) -> torch.Tensor:
         """(tokens, hidden) to (tokens, heads * head_dim); writes the batch's own rows first."""
         heads, kv_heads, dim = self.heads, self.kv_heads, self.head_dim
-        projected = self.project(x).view(len(x), -1, dim)
+        projected = self.project(x).to(cache.dtype).view(len(x), -1, dim)
         rotated = self.rotary.rotate(projected[:, : heads + kv_heads], batch.factors)
         query = rotated[:, :heads]
         rows = torch.cat([rotated[:, heads:], projected[:, heads + kv_heads :]], 1).view(len(x), -1)

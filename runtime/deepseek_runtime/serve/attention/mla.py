@@ -100,11 +100,12 @@ class LatentAttention:
             query = up(norm(query))
         query = query.reshape(len(x), d.heads, d.nope + d.rope)
         # The queries' and the one shared key's rotation in one call.
-        rotated = self.rotary.rotate(torch.cat([query[..., d.nope :], key[:, None]], 1), batch.factors)
+        to_rotate = torch.cat([query[..., d.nope :], key[:, None]], 1)
+        rotated = self.rotary.rotate(to_rotate, batch.factors).to(self.up.dtype)
         latent = self.latent_norm(latent)
         if self.round_latent is not None:
             latent = self.round_latent(latent)
-        rows = torch.cat([latent, rotated[:, -1]], -1)
+        rows = torch.cat([latent.to(rotated.dtype), rotated[:, -1]], -1)
         return Queries(query[..., : d.nope], rotated[:, :-1]), rows
 
     def _latent(self, q: Queries, at: slice, keys: torch.Tensor, mask: torch.Tensor, out: torch.Tensor) -> None:
@@ -126,7 +127,7 @@ class LatentAttention:
         rope = keys[:, None, d.latent :].expand(-1, d.heads, -1)
         key = torch.cat([expanded[..., : d.nope], rope], -1).transpose(0, 1)[None]
         value = expanded[..., d.nope :].transpose(0, 1)[None]
-        query = torch.cat([q.nope[at], q.rope[at]], -1).transpose(0, 1)[None]
+        query = torch.cat([q.nope[at].to(keys.dtype), q.rope[at]], -1).transpose(0, 1)[None]
         attended = F.scaled_dot_product_attention(
             query, key, value, attn_mask=chunk.mask, is_causal=chunk.mask is None, scale=self.scale
         )

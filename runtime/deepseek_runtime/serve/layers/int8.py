@@ -4,6 +4,8 @@ fbgemm's kernel wants activations in bytes. Where the model's are to be rounded 
 bytes, by a scale of its own or by one that calibration has fixed. Where they are not (weight-only), a token becomes two
 rows, its high and its low byte, whose products are put together again: 16 bits relative to the token's largest number,
 finer than bfloat16, and reading the weights once for both is what counts at the few rows of a decode.
+
+Results stay in fp32, as the kernel gives them: rounding what the next layer turns into fp32 again costs 4 % of a decode.
 """
 
 import warnings
@@ -116,7 +118,7 @@ class Int8Linear:
         """(rows, in) to (rows, out), plus `add` of the result's shape."""
         encoded, scale = self.activations.encode(x)
         y = self.activations.decode(self.weight(encoded), scale)
-        return _plus(y, self.bias, add).to(x.dtype)
+        return _plus(y, self.bias, add)
 
 
 class StaticInt8Linear:
@@ -147,7 +149,7 @@ class StaticInt8Linear:
             for scale, weight in zip(self.scales, self.weights, strict=True)
         ]
         y = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
-        return _plus(y, self.bias, add).to(x.dtype)
+        return _plus(y, self.bias, add)
 
 
 def int8_linear(matrix: Int8Matrix, bias: torch.Tensor | None = None) -> Projection:

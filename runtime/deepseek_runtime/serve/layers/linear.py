@@ -13,7 +13,7 @@ class Projection(Protocol):
     """A product with a matrix, whatever form that is held in."""
 
     def __call__(self, x: torch.Tensor, add: torch.Tensor | None = None) -> torch.Tensor:
-        """(rows, in) to (rows, out), plus `add` of the result's shape."""
+        """(rows, in) to (rows, out), plus `add` of the result's shape; in the dtype that the product is made in."""
         ...
 
 
@@ -30,6 +30,7 @@ class Linear:
 
     def __call__(self, x: torch.Tensor, add: torch.Tensor | None = None) -> torch.Tensor:
         """(rows, in) to (rows, out), plus `add` of the result's shape."""
+        x, add = x.to(self.weight.dtype), None if add is None else add.to(self.weight.dtype)
         if self.packed:
             return self._packed_product(x, add)
         y = F.linear(x, self.weight, self.bias)
