@@ -34,6 +34,11 @@ def of_one_kind(matrices: Sequence[Matrix]) -> TypeGuard[Sequence[Int8Matrix]]:
     return len(int8) == len(matrices) and len({(one.dynamic, one.input_scale is None) for one in int8}) == 1
 
 
+def alike(matrices: Sequence[Matrix]) -> bool:
+    """Whether they are multiplied in the same way: as int8 of one kind, or as plain numbers."""
+    return of_one_kind(matrices) or not any(isinstance(matrix, Int8Matrix) for matrix in matrices)
+
+
 def stack(parts: Sequence[Matrix], dtype: torch.dtype) -> Matrix:
     """Matrices of the same input one above the other: int8 where all are of one kind, else in `dtype`."""
     if of_one_kind(parts):

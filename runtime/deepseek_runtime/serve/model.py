@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 torch's own convention
 from deepseek_runtime.serve.batch import Batch
 from deepseek_runtime.serve.cache import PagedCache
 from deepseek_runtime.serve.layers.linear import Projection
-from deepseek_runtime.serve.layers.mlp import FeedForward
+from deepseek_runtime.serve.layers.mlp import ExpertsOnly, FeedForward
 from deepseek_runtime.serve.layers.norm import RmsNorm
 from deepseek_runtime.serve.layers.rotary import Rotary
 from deepseek_runtime.serve.plan import Plan
@@ -39,7 +39,7 @@ class Layer:
     output: Projection
     output_bias: torch.Tensor | None
     mlp_norm: RmsNorm
-    mlp: FeedForward
+    mlp: FeedForward | ExpertsOnly
 
 
 @dataclass(frozen=True, slots=True)

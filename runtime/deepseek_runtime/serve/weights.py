@@ -13,14 +13,14 @@ from deepseek_runtime.serve.attention.mha import MultiHeadAttention
 from deepseek_runtime.serve.attention.mla import LatentAttention, LatentDimensions
 from deepseek_runtime.serve.checkpoint import Checkpoint
 from deepseek_runtime.serve.layers.bank import bank
-from deepseek_runtime.serve.layers.experts import Experts, GroupedExperts, PackedExperts
+from deepseek_runtime.serve.layers.experts import GroupedExperts, PackedExperts
 from deepseek_runtime.serve.layers.int8 import int8_linear
 from deepseek_runtime.serve.layers.linear import Linear, Projection
-from deepseek_runtime.serve.layers.mlp import FeedForward
+from deepseek_runtime.serve.layers.mlp import ExpertsOnly, FeedForward
 from deepseek_runtime.serve.layers.norm import RmsNorm
 from deepseek_runtime.serve.layers.rotary import Rotary
-from deepseek_runtime.serve.layers.router import Router, SigmoidRouter, SoftmaxRouter
-from deepseek_runtime.serve.matrix import Int8Matrix, Matrix, stack
+from deepseek_runtime.serve.layers.router import AlsoShared, Router, SigmoidRouter, SoftmaxRouter
+from deepseek_runtime.serve.matrix import Int8Matrix, Matrix, alike, stack
 from deepseek_runtime.serve.model import Attention, Embedding, Layer, Transformer
 from deepseek_runtime.serve.shard import Shard
 from deepseek_runtime.weights.load import load_config
@@ -193,23 +193,29 @@ class _Loader:
             rotary=self.rotary,
         )
 
-    def _feed_forward(self, at: str, index: int) -> FeedForward:
+    def _feed_forward(self, at: str, index: int) -> FeedForward | ExpertsOnly:
         c = self.config
-        if index < getattr(c, "first_k_dense_replace", c.num_hidden_layers):
-            gate_up, down = self._gated(at, c.intermediate_size)
-            return FeedForward(_project(gate_up), _project(down), None, self.shard)
-        routed = self._experts(at)
-        gate_up, down = self._gated(f"{at}.shared_experts", c.moe_intermediate_size * c.n_shared_experts)
-        return FeedForward(_project(gate_up), _project(down), routed, self.shard)
+        if index >= getattr(c, "first_k_dense_replace", c.num_hidden_layers):
+            return self._mixture(at)
+        gate_up, down = self._gated(at, c.intermediate_size)
+        return FeedForward(_project(gate_up), _project(down), None, self.shard)
 
-    def _experts(self, at: str) -> Experts:
-        count, size = self.config.n_routed_experts, self.config.moe_intermediate_size
-        router = self._router(f"{at}.gate")
-        gate_up, down = zip(*(self._gated(f"{at}.experts.{e}", size) for e in range(count)), strict=True)
-        if self.checkpoint.device.type == "cuda":
-            return GroupedExperts(router, list(zip(gate_up, down, strict=True)))
-        dtype = self.checkpoint.dtype
-        return PackedExperts(router, bank(gate_up, dtype), bank(down, dtype), count)
+    def _mixture(self, at: str) -> FeedForward | ExpertsOnly:
+        c, router = self.config, self._router(f"{at}.gate")
+        routed: list[Any] = [
+            self._gated(f"{at}.experts.{e}", c.moe_intermediate_size) for e in range(c.n_routed_experts)
+        ]
+        shared = self._gated(f"{at}.shared_experts", c.moe_intermediate_size * c.n_shared_experts)
+        on_gpu = self.checkpoint.device.type == "cuda"
+        if not on_gpu and c.n_shared_experts == 1 and all(map(alike, zip(*routed, shared, strict=True))):
+            # At the few rows of a decode one more expert takes less time than a layer of its own.
+            return ExpertsOnly(self._packed(AlsoShared(router, shared=len(routed)), [*routed, shared]), self.shard)
+        experts = GroupedExperts(router, routed) if on_gpu else self._packed(router, routed)
+        return FeedForward(_project(shared[0]), _project(shared[1]), experts, self.shard)
+
+    def _packed(self, router: Router, experts: list[Any]) -> PackedExperts:
+        gate_up, down = zip(*experts, strict=True)
+        return PackedExperts(router, bank(gate_up, self.checkpoint.dtype), bank(down, self.checkpoint.dtype))
 
     def _gated(self, at: str, size: int) -> tuple[Matrix, Matrix]:
         matrix, part = self.checkpoint.matrix, self.shard.bounds(size)

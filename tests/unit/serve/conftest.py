@@ -71,6 +71,7 @@ class Model:
 
 RECIPES: dict[str, dict[str, Any]] = {
     "int8": {"scheme": "int8"},
+    "int8experts": {"scheme": "int8", "scope": "experts"},
     "w8a8": {"scheme": "int8", "method": "dynamic"},
     "static": {"scheme": "int8", "method": "static", "calibration": {"samples": 8, "sequence_length": 32}},
     "int4": {"scheme": "int4", "group_size": 32},

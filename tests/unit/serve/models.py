@@ -67,7 +67,7 @@ _YARN = {
 CONFIGS = {
     "v3": DeepseekV3Config(**_LATENT, q_lora_rank=48, n_group=4, topk_group=2, rope_parameters=_YARN),
     "v2": DeepseekV2Config(
-        **{**_LATENT, "routed_scaling_factor": 1.0}, q_lora_rank=None, n_group=1, topk_group=1,
+        **{**_LATENT, "routed_scaling_factor": 1.0, "n_shared_experts": 2}, q_lora_rank=None, n_group=1, topk_group=1,
         topk_method="greedy", norm_topk_prob=False,
     ),
     "llama": LlamaConfig(

@@ -11,6 +11,7 @@ from deepseek_runtime.serve import runner as runners
 from deepseek_runtime.serve.layers.bank import Int8Bank, LinearBank, bank
 from deepseek_runtime.serve.layers.int8 import Int8Linear, StaticInt8Linear, int8_linear, multiplies_int8
 from deepseek_runtime.serve.layers.linear import Linear
+from deepseek_runtime.serve.layers.mlp import ExpertsOnly, FeedForward
 from deepseek_runtime.serve.matrix import Int8Matrix, stack
 from deepseek_runtime.serve.shard import Shard
 from hypothesis import given, settings
@@ -165,7 +166,9 @@ def test_int8_layers_hold_int8(models: Callable[[str], Model], name: str) -> Non
     runner = runners.start(models(name).config(context_length=64), Shard(), lambda done, total: None)
     layers = runner.model.layers
     assert all(isinstance(layer.output, Int8Linear) for layer in layers)
-    assert all(isinstance(layer.mlp.down, Int8Linear) for layer in layers)
+    mlps = [layer.mlp for layer in layers if isinstance(layer.mlp, FeedForward)]
+    assert mlps
+    assert all(isinstance(mlp.down, Int8Linear) for mlp in mlps)
     routed = [layer.mlp.experts for layer in layers if layer.mlp.experts is not None]
     assert all(isinstance(experts.down, Int8Bank) for experts in routed)
 
@@ -199,6 +202,22 @@ def test_layers_with_static_scales_are_one_product_where_they_share_them(
 ) -> None:
     runner = runners.start(models(name).config(context_length=64), Shard(), lambda done, total: None)
     for layer in runner.model.layers:
-        for projection in (layer.output, layer.mlp.gate_up, layer.mlp.down):
+        mlp = (layer.mlp.gate_up, layer.mlp.down) if isinstance(layer.mlp, FeedForward) else ()
+        for projection in (layer.output, *mlp):
             assert isinstance(projection, StaticInt8Linear)
             assert len(projection.scales) == 1
+
+
+@needs_vnni
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("v3", ExpertsOnly), ("v3-int8", ExpertsOnly), ("v3-int8experts", FeedForward), ("v2-int8", FeedForward)],
+)
+def test_a_shared_expert_is_one_of_the_others_where_it_is_made_as_they_are(
+    models: Callable[[str], Model], name: str, kind: type
+) -> None:
+    """v2 has two shared experts, which a checkpoint holds as one that is twice as wide."""
+    runner = runners.start(models(name).config(context_length=64), Shard(), lambda done, total: None)
+    mixtures = [layer.mlp for layer in runner.model.layers[1:]]
+    assert {type(mixture) for mixture in mixtures} == {kind}
+    assert all(mixture.experts is not None for mixture in mixtures)

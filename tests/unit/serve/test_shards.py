@@ -66,7 +66,7 @@ class ThreadShard(Shard):
         ("v3", 2), ("v2", 2), ("llama", 2), ("llama", 4), ("v3", 4), ("v3-int8", 1), ("v3-int8", 2), ("llama-int8", 2),
         *((f"{family}-{scheme}", world) for family in ("v3", "v2", "llama") for world in (1, 2)
           for scheme in ("int4", "fp8", "fp8block")),
-        ("v3-bf16", 2),
+        ("v3-bf16", 2), ("v3-int8experts", 1), ("v3-int8experts", 2),
     ],
 )  # fmt: skip
 def test_tokens_are_those_of_the_whole_model(models: Callable[[str], Model], name: str, world: int) -> None:

@@ -26,12 +26,11 @@ class Experts(Protocol):
 class PackedExperts:
     """For the CPU: reads only the experts that were hit, each through prepacked weights."""
 
-    def __init__(self, router: Router, gate_up: Bank, down: Bank, count: int) -> None:
-        """`gate_up` gives gate and up side by side; both banks hold `count` experts."""
+    def __init__(self, router: Router, gate_up: Bank, down: Bank) -> None:
+        """`gate_up` gives gate and up side by side; both banks hold all experts that the router knows."""
         self.router = router
         self.gate_up = gate_up
         self.down = down
-        self.count = count
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Same shape."""
@@ -47,7 +46,7 @@ class PackedExperts:
     def _many(self, x: torch.Tensor, experts: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         tokens, k = experts.shape
         by_expert, order = experts.reshape(-1).sort(stable=True)
-        counts = torch.bincount(by_expert, minlength=self.count).tolist()
+        counts = torch.bincount(by_expert).tolist()
         hits = [(e, count) for e, count in enumerate(counts) if count]
         outputs = self.down(swiglu(self.gate_up(x[order // k], hits)), hits)
         in_order = torch.empty_like(outputs).index_copy_(0, order, outputs).view(tokens, k, -1)

@@ -5,7 +5,7 @@ bytes, by a scale of its own or by one that calibration has fixed. Where they ar
 rows, its high and its low byte, whose products are put together again: 16 bits relative to the token's largest number,
 finer than bfloat16, and reading the weights once for both is what counts at the few rows of a decode.
 
-Results stay in fp32, as the kernel gives them: rounding what the next layer turns into fp32 again costs 4 % of a decode.
+Products stay in fp32, as the kernel gives them: to round what the next layer turns into fp32 again would cost time.
 """
 
 import warnings

@@ -25,3 +25,15 @@ class FeedForward:
         if self.shard.world > 1:
             return self.shard.all_reduce(self.down(hidden, add=routed)) + residual
         return self.down(hidden, add=residual if routed is None else routed + residual)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertsOnly:
+    """Of a layer whose shared expert is one of `experts`."""
+
+    experts: Experts
+    shard: Shard
+
+    def __call__(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        """residual + experts(x), all (tokens, hidden)."""
+        return self.shard.all_reduce(self.experts(x)) + residual

@@ -62,6 +62,19 @@ class SigmoidRouter:
         return experts, weights * c.routed_scaling_factor
 
 
+@dataclass(frozen=True, slots=True)
+class AlsoShared:
+    """The routes of another router, and for every token one of weight 1 to the expert after its last."""
+
+    routed: Router
+    shared: int
+
+    def __call__(self, x: torch.Tensor) -> Routes:
+        """The experts of each token."""
+        experts, weights = self.routed(x)
+        return F.pad(experts, (0, 1), value=self.shared), F.pad(weights, (0, 1), value=1.0)
+
+
 def _keep_groups(scores: torch.Tensor, groups: torch.Tensor, keep: int, fill: float) -> torch.Tensor:
     best = groups.topk(keep, -1, sorted=False)[1]
     kept = torch.zeros_like(groups, dtype=torch.bool).scatter_(1, best, True)
