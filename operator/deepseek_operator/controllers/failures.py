@@ -170,14 +170,14 @@ def _ended(pod: str, ended: Object) -> Failure | None:
         return None
     time, text = ended.get("finishedAt") or "", str(ended.get("message") or "")
     result = decode(text)
+    own = result is not None and bool(result.message)
     said = result.message if result is not None and result.message else _last_line(text)
     if ended.get("reason") == "OOMKilled" or code == ExitCode.OUT_OF_MEMORY:
         happened = f"pod {pod} ran out of memory (exit code {code})" + (f": {said}" if said else "")
-        return Failure(Reason.OUT_OF_MEMORY, happened, time, pod, code)
+        return Failure(Reason.OUT_OF_MEMORY, happened, time, pod, code, complete=own)
     if code in TERMINAL:
         reason = result.reason if result is not None and result.reason else Reason.WORK_FAILED
         happened = said or f"pod {pod} ended with exit code {code}"
-        own = result is not None and bool(result.message)
         return Failure(reason, happened, time, pod, code, terminal=True, complete=own)
     happened = f"pod {pod} ended with exit code {code}" + (f": {said}" if said else "")
     reason = result.reason if result is not None and result.reason in REMEDIES else Reason.CRASHED

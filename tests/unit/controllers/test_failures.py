@@ -185,6 +185,17 @@ def test_why_work_can_never_succeed_is_the_reason_that_people_wait_for(reason: s
         assert "tokenizer.json cannot be read" in found[2]
 
 
+def test_a_remedy_that_the_runtime_names_itself_is_said_once() -> None:
+    world = World()
+    world.held = {"build"}
+    world.apply(scratch()).settle()
+    (pod,) = world.of_kind("Pod")
+    pod["status"] = crashed(71, failed("OutOfMemory", "Memory did not suffice. Raise resources.limits.memory."))
+    world.reconcile(Ref(MODEL, NAMESPACE, "seed"))
+    message = world.status(MODEL, "seed")["lastFailure"]["message"]
+    assert message.endswith("(exit code 71): Memory did not suffice. Raise resources.limits.memory.")
+
+
 def test_a_job_that_failed_for_good_stalls_and_is_tried_again_when_something_changed() -> None:
     world = World()
     world.held = {"build"}
