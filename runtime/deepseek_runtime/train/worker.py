@@ -21,7 +21,7 @@ from deepseek_runtime.train.team import Team, lost_contact
 from deepseek_runtime.weights.load import load_model
 from deepseek_runtime.wire.paths import CHECKPOINTS
 
-ON_GPUS = "eager"
+EXPERTS_ON_GPUS = "eager"
 """transformers' loop over experts, which autocast takes to bfloat16.
 
 On a CPU its grouped product stays: that keeps routed experts in float32. In bfloat16 oneDNN compiles and keeps a kernel
@@ -40,7 +40,7 @@ def work(exchange: Exchange, assignment: Assignment, team: Team) -> None:
     show(Status("loading", total=job.steps or 0))
     model = load_model(model_path, torch.float32)
     if team.device.type == "cuda":
-        model.set_experts_implementation(ON_GPUS)
+        model.set_experts_implementation(EXPERTS_ON_GPUS)
     torch.nn.Module.to(model, team.device)
     directory = Path(job.output) / CHECKPOINTS / job.stage
     batches = prepare(job, model.config, directory, team, show)

@@ -108,6 +108,7 @@ def test_static_rounds_to_the_levels_of_evaluation(
     rounded = [by_scale(x.float(), scale).double() @ part.T for part, scale in zip(parts, scales, strict=True)]
     expected = torch.cat(rounded, -1) + bias + add
     product = int8_linear(held, bias)(x, add)
+    assert product.dtype == torch.float32
     torch.testing.assert_close(product.double(), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -202,7 +203,10 @@ def test_layers_with_static_scales_are_one_product_where_they_share_them(
 ) -> None:
     runner = runners.start(models(name).config(context_length=64), Shard(), lambda done, total: None)
     for layer in runner.model.layers:
-        mlp = (layer.mlp.gate_up, layer.mlp.down) if isinstance(layer.mlp, FeedForward) else ()
+        if isinstance(layer.mlp, FeedForward):
+            mlp = [layer.mlp.gate_up, layer.mlp.down]
+        else:
+            mlp = [*layer.mlp.experts.gate_up.experts, *layer.mlp.experts.down.experts]
         for projection in (layer.output, *mlp):
             assert isinstance(projection, StaticInt8Linear)
             assert len(projection.scales) == 1

@@ -1,7 +1,5 @@
 """Prepacked products: what they give, and that prompts of ever other lengths do not cost ever more memory."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 torch's own convention
@@ -9,9 +7,7 @@ from deepseek_runtime.serve.layers.linear import Linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-
-def anonymous_megabytes() -> int:
-    return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]) >> 10
+from tests.unit.memory import anonymous_megabytes
 
 
 @settings(max_examples=40, deadline=None)

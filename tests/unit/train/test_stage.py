@@ -17,6 +17,8 @@ from deepseek_runtime.weights.load import load_model
 from deepseek_runtime.wire.exit_codes import ExitCode
 from deepseek_runtime.wire.job import TrainJob
 
+from tests.unit.memory import anonymous_megabytes
+
 from .conftest import Recorder, hyperparameters, make_job
 from .test_loop import losses_of, run
 
@@ -76,15 +78,14 @@ def test_interrupted_and_resumed_on_two_processes_it_learns_what_one_does(job: T
 @pytest.mark.timeout(300)  # processes that import torch, on a machine with other work
 def test_memory_does_not_grow_with_steps(job: TrainJob) -> None:
     """Though each step has other counts of tokens for its experts, and 16-bit kernels are compiled for their shapes."""
-    sizes: dict[int, int] = {}  # MB after each step that was told
+    sizes: dict[int, int] = {}  # after each step that was told
 
     class Sampler(Recorder):
         def update(self, phase: str, **figures: Any) -> None:
             super().update(phase, **figures)
             if phase == "step":
                 (worker,) = workers(os.getpid())
-                status = Path(f"/proc/{worker}/status").read_text()
-                sizes[figures["done"]] = int(status.split("RssAnon:")[1].split()[0]) >> 10
+                sizes[figures["done"]] = anonymous_megabytes(worker)
 
     settings = hyperparameters(precision="bfloat16", batch_size=32)
     changes = {"steps": 120, "checkpoint_every_steps": 120, "hyperparameters": settings}
