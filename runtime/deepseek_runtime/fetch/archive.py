@@ -159,7 +159,10 @@ class _Zip:
             yield RemoteFile(path=info.filename, size=info.file_size)
 
     def open(self, name: str) -> IO[bytes]:
-        return self._zip.open(name)
+        info = self._zip.getinfo(name)
+        if not 0 <= info.header_offset < self._zip.start_dir:  # zipfile would seek there
+            raise zipfile.BadZipFile
+        return self._zip.open(info)
 
 
 class _Bounded:

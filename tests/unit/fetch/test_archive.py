@@ -88,6 +88,7 @@ def test_plain_files_come_out_as_they_went_in(tmp_path: Path, data: bytes) -> No
         (tarred()[:6000], "BadArchive", "Pack it anew"),
         (tarred(compressed=True)[:-30], "BadArchive", "Pack it anew"),
         (zipped()[:-30], "BadArchive", "Pack it anew"),
+        (zipped()[:-6] + b"\xff\xff\0\0" + zipped()[-2:], "BadArchive", "Pack it anew"),  # entries before its begin
     ],
 )
 def test_what_is_refused_is_named(tmp_path: Path, data: bytes, reason: str, says: str) -> None:
