@@ -30,7 +30,7 @@ def test_tasks_are_read(tmp_path: Path, name: str) -> None:
 @given(key=st.from_regex(r"[a-z_]{1,20}", fullmatch=True).filter(lambda key: key not in Definition.model_fields))
 def test_any_other_key_is_refused_by_name(tmp_path_factory: pytest.TempPathFactory, key: str) -> None:
     with pytest.raises(DataError, match=f"task.yaml.*key {key}:") as caught:
-        read(tmp_path_factory.mktemp("task"), f"{TASK}? {key}\n: 1\n")
+        read(tmp_path_factory.mktemp("task"), f"{TASK}? '{key}'\n: 1\n")
     assert caught.value.reason == "BadTask"
 
 
