@@ -198,9 +198,13 @@ def _pod_session() -> aiohttp.ClientSession:
 
 
 def _keep_out_of_collections() -> None:
-    """What is there now stays, and a full collection that looks at all of it holds everything up."""
+    """What is there now stays, and a full collection that looks at all of it holds everything up.
+
+    Afterwards little is made that refers to itself: a look for it after every 700 objects would be work for nothing.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
 
 
 def start(configuration: Configuration) -> None:

@@ -1,10 +1,11 @@
 """From a decision and what is seen to the writes that are needed, and no more. Pure, so it can be tested."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from deepseek_runtime.wire.base import digest
+import orjson
 
 from deepseek_operator.api.names import GROUP, PLURALS, Annotation, Label
 from deepseek_operator.controllers.decision import Child, Decision, Object, Ref, Remove
@@ -113,7 +114,7 @@ def status_change(resource: Object, status: Object, volatile: frozenset[str]) ->
 
 def stamped(manifest: Object) -> tuple[Object, str]:
     """The manifest with the hash of itself as an annotation, and the hash."""
-    hashed = digest(manifest)[:32]
+    hashed = _digest(manifest)[:32]
     meta = manifest["metadata"]
     annotations = {**(meta.get("annotations") or {}), Annotation.APPLIED_HASH: hashed}
     return {**manifest, "metadata": {**meta, "annotations": annotations}}, hashed
@@ -122,7 +123,7 @@ def stamped(manifest: Object) -> tuple[Object, str]:
 def fingerprint(obj: Object) -> str:
     """A hash of an object without what changes though nobody edits it."""
     meta = {key: value for key, value in obj["metadata"].items() if key not in {"resourceVersion", "managedFields"}}
-    return digest({**obj, "metadata": meta, "status": None})
+    return _digest({**obj, "metadata": meta, "status": None})
 
 
 def belongs_to(obj: Object, owner_uid: str) -> bool:
@@ -148,6 +149,11 @@ def uid_of_owner(obj: Object) -> str | None:
 def deletable(remove: Remove, seen: Object | None) -> bool:
     """Whether this very object was seen, and is not on its way out already."""
     return seen is not None and seen["metadata"]["uid"] == remove.uid and "deletionTimestamp" not in seen["metadata"]
+
+
+def _digest(obj: Object) -> str:
+    """Of sorted JSON. Every decision takes it of every child, so by the faster packer of the two."""
+    return hashlib.sha256(orjson.dumps(obj, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _children(

@@ -23,7 +23,7 @@ def private_key(master: bytes, workload: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(hmac.digest(master, workload.encode(), hashlib.sha256))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def public_key(master: bytes, workload: str) -> str:
     """What a workload's pods may know of it: 64 hexadecimal digits, no secret."""
     return private_key(master, workload).public_key().public_bytes_raw().hex()
