@@ -35,6 +35,7 @@ METRICS = {
     "generate_until": frozenset({"exact_match"}),
 }
 _PLAIN = re.compile(r"tag:yaml\.org,2002:(str|int|float|bool|null|seq|map)")
+_TEXT = "tag:yaml.org,2002:str"
 
 Template = Annotated[str, Field(max_length=65536)]
 
@@ -177,7 +178,7 @@ def read(path: Path) -> Definition:
         raise _bad(path, f"it is no YAML ({' '.join(str(error).split())[:300]})") from error
     if not isinstance(value, dict):
         raise _bad(path, "it is no mapping of keys")
-    for key in sorted(CODE & {key for key in value if isinstance(key, str)}):
+    for key in sorted(CODE & value.keys()):
         raise _bad(path, f"key {key}: it leads to code or to other files, and none is run or read here. Drop it")
     try:
         return Definition.model_validate(value)
@@ -210,8 +211,11 @@ def _check(path: Path, node: yaml.Node, key: str) -> None:
         seen = set()
         for name, value in node.value:
             _check(path, name, key)
-            if not isinstance(name, yaml.ScalarNode) or name.value in seen:
-                raise _bad(path, f"key {key}: it has a key twice, or one that is no text")
+            line = name.start_mark.line + 1
+            if name.tag != _TEXT:
+                raise _bad(path, f"the key in line {line} is no text to YAML. Put it in quotes")
+            if name.value in seen:
+                raise _bad(path, f"it has the key {name.value} twice, in line {line} again")
             seen.add(name.value)
             _check(path, value, name.value if key == "the file" else f"{key}.{name.value}")
 
