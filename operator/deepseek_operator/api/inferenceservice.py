@@ -61,6 +61,7 @@ class ServedModel(ApiModel):
     model: str = Field(description="The DeepSeekModel.")
     variant: str | None = Field(default=None, description="Its variant; absent for the base.")
     digest: str = Field(description="SHA-256 of the manifest; engines check it at load.")
+    claim: str | None = Field(default=None, description="The volume that they read it from.")
 
 
 class InferenceServiceStatus(CommonStatus):

@@ -47,7 +47,9 @@ class Annotation:
     VOLUME_HASH = f"{GROUP}/volume"  # of what a claim asks for but its size: one without a volume is made anew
     ATTEMPT = f"{GROUP}/attempt"
     LINEAGE = f"{GROUP}/lineage"  # of a base's claim: where the base came from, as JSON; it outlives source and status
-    SERVING = f"{GROUP}/serving"  # of a Deployment: the model, variant and digest that its template runs, as JSON
+    SERVING = (
+        f"{GROUP}/serving"  # of a Deployment: the model, variant, digest and claim that its template runs, as JSON
+    )
 
 
 class Condition:

@@ -244,6 +244,14 @@ class DatasetStatus(ApiModel):
     bytes: int | None = Field(default=None, description="Size of its files.")
 
 
+class StartStatus(ApiModel):
+    """The base as a run has found it."""
+
+    digest: str = Field(description="SHA-256 of its manifest.")
+    claim: str = Field(description="The volume that it lies on.")
+    one_node: bool = Field(description="Whether that can be used on one node at a time.")
+
+
 class TrainingRunStatus(CommonStatus):
     """What is."""
 
@@ -254,6 +262,10 @@ class TrainingRunStatus(CommonStatus):
     percent: int | None = Field(
         default=None,
         description="Of all steps of all stages; absent while one counts epochs and has not read its data.",
+    )
+    base: StartStatus | None = Field(
+        default=None,
+        description="What the first stage has started from. Until that is complete the run goes on with it, whatever becomes of the model, and its volume is kept.",
     )
     stages: list[StageStatus] = Field(
         default=[],

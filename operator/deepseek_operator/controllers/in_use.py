@@ -8,9 +8,23 @@ from deepseek_operator.api.names import SERVICE, TRAINING
 from deepseek_operator.api.trainingrun import TrainingRunSpec, TrainingRunStatus
 from deepseek_operator.controllers.decision import Object, Observed
 from deepseek_operator.controllers.origin import BASE
-from deepseek_operator.controllers.resource import Seen, deleting, see
+from deepseek_operator.controllers.resource import Seen, see
 
+Run = Seen[TrainingRunSpec, TrainingRunStatus]
 Service = Seen[InferenceServiceSpec, InferenceServiceStatus]
+
+
+def users(model: str, observed: Observed) -> tuple[str, ...]:
+    """Who would be without weights if a model went: services that run on it, and runs whose first stage is at work."""
+    services = (f"InferenceService {name}" for name in services_on(model, observed))
+    return (*services, *(f"TrainingRun {name}" for name in runs_on(model, observed)))
+
+
+def runs_on(model: str, observed: Observed) -> tuple[str, ...]:
+    """Names of the runs that have started from a model, and may have to read it again."""
+    runs = [_run(resource) for resource in observed.referrers if resource["kind"] == TRAINING]
+    started = (run for run in runs if run.spec is not None and run.spec.base.model == model and run.status.base)
+    return tuple(sorted(run.name for run in started if not run.deleting))
 
 
 def services_on(model: str, observed: Observed) -> tuple[str, ...]:
@@ -27,7 +41,7 @@ def services_on(model: str, observed: Observed) -> tuple[str, ...]:
 def settled(model: str, current: Mapping[str, ArtifactStatus], observed: Observed) -> bool:
     """Whether every user of a model is known to use its current artifacts: only then may earlier volumes go."""
     return all(_service_settled(service, model, current) for service in _services(observed)) and all(
-        _run_settled(run, model) for run in observed.referrers if run["kind"] == TRAINING
+        _run_settled(_run(run), model, current) for run in observed.referrers if run["kind"] == TRAINING
     )
 
 
@@ -56,7 +70,8 @@ def _service_settled(service: Service, model: str, current: Mapping[str, Artifac
         return False
     if serving is not None and serving.model == model:
         kept = current.get(serving.variant or BASE)
-        if kept is None or kept.digest != serving.digest:
+        # Equal weights may lie on another volume: those of a revision that was named otherwise.
+        if kept is None or (kept.digest, kept.claim) != (serving.digest, serving.claim):
             return False
     # One that starts on this model has proven nothing yet, and its pods may be of an earlier volume.
     return spec.model.name != model or (
@@ -64,8 +79,16 @@ def _service_settled(service: Service, model: str, current: Mapping[str, Artifac
     )
 
 
-def _run_settled(resource: Object, model: str) -> bool:
-    run = see(TrainingRunSpec, TrainingRunStatus, resource)
-    if run.spec is None or deleting(resource):
+def _run(resource: Object) -> Run:
+    return see(TrainingRunSpec, TrainingRunStatus, resource)
+
+
+def _run_settled(run: Run, model: str, current: Mapping[str, ArtifactStatus]) -> bool:
+    if run.spec is None or run.deleting:
         return False
-    return run.spec.base.model != model or run.status.phase not in ("Training", "Suspended")
+    if run.spec.base.model != model:
+        return True
+    if (held := run.status.base) is not None:
+        return BASE in current and current[BASE].claim == held.claim
+    # One that starts just now, or a later stage, which does not read it.
+    return run.status.phase not in ("Training", "Suspended")

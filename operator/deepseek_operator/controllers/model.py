@@ -27,7 +27,7 @@ from deepseek_operator.controllers.cost import accrued
 from deepseek_operator.controllers.decision import Child, Decision, Object, Observed, Ref, Remove, Settings
 from deepseek_operator.controllers.events import transitions
 from deepseek_operator.controllers.fit import elsewhere, sizing
-from deepseek_operator.controllers.in_use import services_on
+from deepseek_operator.controllers.in_use import users
 from deepseek_operator.controllers.isolation import isolate
 from deepseek_operator.controllers.model_works import ModelWorks
 from deepseek_operator.controllers.origin import BASE, Origin
@@ -105,10 +105,10 @@ class ModelController:
         owner = Owner.of(resource)
         previous = read_status(DeepSeekModelStatus, resource)
         generation = resource["metadata"]["generation"]
-        users = services_on(owner.name, observed)
-        finalizers = frozenset({FINALIZER_IN_USE}) if users and not observed.namespace_terminating else frozenset()
+        held_by = users(owner.name, observed)
+        finalizers = frozenset({FINALIZER_IN_USE}) if held_by and not observed.namespace_terminating else frozenset()
         if deleting(resource):
-            blocked = (_blocked(users),) if finalizers else ()
+            blocked = (_blocked(held_by),) if finalizers else ()
             status = previous.model_copy(
                 update={
                     "phase": "Terminating",
@@ -367,6 +367,6 @@ def _summary(spec: DeepSeekModelSpec, life: Life) -> str:
     return f"base {size}, digest {(life.base.artifact.digest or '')[:12]}" + (f"; variants {names}" if names else "")
 
 
-def _blocked(users: tuple[str, ...]) -> Verdict:
-    happened = f"InferenceService {', '.join(users)} runs on this model"
+def _blocked(held_by: tuple[str, ...]) -> Verdict:
+    happened = f"{', '.join(held_by)}: in need of this model"
     return holds(Condition.DELETION_BLOCKED, Reason.IN_USE, with_remedy(Reason.IN_USE, happened))

@@ -128,7 +128,7 @@ REMEDIES: dict[str, str] = {
         "The work goes on. If figures are wanted, let the operator's namespace reach port 9400 in the NetworkPolicy."
     ),
     Reason.NAME_TAKEN: "Choose another name, or remove the object that has it; it is left as it is.",
-    Reason.IN_USE: "Delete the services that are named, or give them another model.",
+    Reason.IN_USE: "Delete what is named, or give it another model; a run needs it until its first stage is complete.",
 }
 
 

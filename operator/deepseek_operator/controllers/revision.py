@@ -74,7 +74,7 @@ def target(namespace: str, spec: InferenceServiceSpec, observed: Observed) -> tu
     if gate is not None and gate.phase == "Pending":
         happened = f"{wanted} of DeepSeekModel {name} has a gate and is not measured yet"
         return _waiting(f"{happened}: {_why(model.status, None)}"), None
-    served = ServedModel(model=name, variant=variant, digest=artifact.digest)
+    served = ServedModel(model=name, variant=variant, digest=artifact.digest, claim=artifact.claim)
     found = Revision(
         served=served,
         claim=artifact.claim,
@@ -103,6 +103,7 @@ def running(deployment: Object | None) -> Revision | None:
     affinity = (template.get("affinity") or {}).get("podAffinity") or {}
     one_node = "requiredDuringSchedulingIgnoredDuringExecution" in affinity
     cache = _mounted(template, CACHE)
+    served = served.model_copy(update={"claim": claim})
     return Revision(served, claim, serve.context_length, serve.tensor_parallel, one_node, cache)
 
 

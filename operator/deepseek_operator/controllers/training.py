@@ -1,16 +1,24 @@
 """TrainingRun: ordered stages, run once, and a model published from the last."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from deepseek_runtime.wire.paths import STATUS_PORT
+from deepseek_runtime.wire.paths import ARTIFACT, STATUS_PORT
 
 from deepseek_operator.api.base import LastFailure, ProgressStatus, StatusCondition
 from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
 from deepseek_operator.api.deepseekmodel.status import DeepSeekModelStatus
 from deepseek_operator.api.names import MODEL, TRAINING, Condition, Reason
-from deepseek_operator.api.trainingrun import DatasetStatus, StageSpec, StageStatus, TrainingRunSpec, TrainingRunStatus
+from deepseek_operator.api.trainingrun import (
+    DatasetStatus,
+    StageSpec,
+    StageStatus,
+    StartStatus,
+    TrainingRunSpec,
+    TrainingRunStatus,
+)
 from deepseek_operator.controllers.attempts import Standing, Work, remove
 from deepseek_operator.controllers.conditions import (
     Verdict,
@@ -32,7 +40,7 @@ from deepseek_operator.controllers.progress import Shown, percent, progress_stat
 from deepseek_operator.controllers.publication import publication
 from deepseek_operator.controllers.remedies import REMEDIES, with_remedy
 from deepseek_operator.controllers.resource import Invalid, deleting, read_spec, read_status, see
-from deepseek_operator.controllers.sizing import checkpoints_problem, sharing_problem
+from deepseek_operator.controllers.sizing import Problem, checkpoints_problem, sharing_problem
 from deepseek_operator.controllers.stages import Stage, Start, first_start, next_start, stage_work, take, waiting
 from deepseek_operator.controllers.verification import obstacle
 from deepseek_operator.controllers.volumes import growing, growth, without_volume
@@ -52,6 +60,8 @@ class Course:
 
     verdict: Verdict
     stages: tuple[StageStatus, ...]
+    base: StartStatus | None = None
+    """What the first stage has started from, until it is complete."""
     current: Stage | None = None
     claim: Child | None = None
     failure: LastFailure | None = None
@@ -143,9 +153,10 @@ def follow(
     if not left:
         return Course(_all_complete(spec), tuple(done))
     modes = spec.checkpoint.storage.access_modes
-    start = next_start(owner.name, done[-1], modes) if done else _base(owner, spec, observed)
+    base = None if done else previous.base
+    start = next_start(owner.name, done[-1], modes) if done else _start(owner, spec, base, observed)
     if isinstance(start, Verdict):
-        return Course(start, tuple(known.get(stage.name) or waiting(stage) for stage in spec.stages))
+        return Course(start, tuple(known.get(stage.name) or waiting(stage) for stage in spec.stages), base)
     manifest = run_claim(owner, spec.checkpoint.storage)
     claim = Child(manifest, create_only=True, adjust=growth(manifest, observed))
     grows = growing(manifest, observed)
@@ -157,14 +168,17 @@ def follow(
             failure = _claim_failure(manifest["metadata"]["name"], observed) or _fetch_failure(datasets)
             stages = (*done, *(waiting(later) for later in left[index:]))
             verdict = _fetching(spec, stage, datasets, failure, grows)
-            return Course(verdict, stages, claim=claim, failure=failure, datasets=datasets)
+            return Course(verdict, stages, base, claim=claim, failure=failure, datasets=datasets)
         work = stage_work(owner, spec, stage, start, [dataset.status for dataset in datasets], settings)
         current = take(work, stage, known.get(stage.name), observed, now, suspend=spec.suspend, hold=hold)
         done.append(current.status)
         if not _done(current.status):
+            if len(done) == 1:
+                base = StartStatus(digest=start.digest, claim=start.claim, one_node=start.one_node)
             failure = _failure(current, manifest["metadata"]["name"], observed)
             stages = (*done, *(waiting(later) for later in left[index + 1 :]))
-            return Course(_verdict(spec, current, failure, grows), stages, current, claim, failure, datasets)
+            return Course(_verdict(spec, current, failure, grows), stages, base, current, claim, failure, datasets)
+        base = None
         start = next_start(owner.name, current.status, modes)
     return Course(_all_complete(spec), tuple(done), claim=claim)
 
@@ -225,8 +239,19 @@ def _fetching(
     return pending(Condition.STAGES_COMPLETE, Reason.FETCHING, f"{what} is being fetched in Job {job}.")
 
 
-def _base(owner: Owner, spec: TrainingRunSpec, observed: Observed) -> Start | Verdict:
-    """What the first stage starts from, or the condition that says what is missing."""
+def _start(owner: Owner, spec: TrainingRunSpec, held: StartStatus | None, observed: Observed) -> Start | Verdict:
+    """What the first stage starts from, or the condition that says what is missing.
+
+    What it has started from stays, though its model be another by now or gone: a run happens once.
+    """
+    found = _sealed(owner, spec, observed) if held is None else Start(held.digest, held.claim, ARTIFACT, held.one_node)
+    if isinstance(found, Verdict) or (held is not None and observed.pods):
+        return found
+    problem = _unfit(owner, spec, found, observed)
+    return found if problem is None else stalled(Condition.STAGES_COMPLETE, *problem)
+
+
+def _sealed(owner: Owner, spec: TrainingRunSpec, observed: Observed) -> Start | Verdict:
     name = spec.base.model
     resource = observed.references.get(Ref(MODEL, owner.namespace, name))
     if resource is None:
@@ -240,18 +265,23 @@ def _base(owner: Owner, spec: TrainingRunSpec, observed: Observed) -> Start | Ve
         return pending(Condition.STAGES_COMPLETE, Reason.WAITING_FOR_MODEL, message)
     if (unverified := obstacle(Condition.STAGES_COMPLETE, name, model.spec, model.status)) is not None:
         return unverified
-    shared = {
-        f"storage.accessModes of DeepSeekModel {name}": model.spec.storage.access_modes,
-        "checkpoint.storage.accessModes": spec.checkpoint.storage.access_modes,
+    return first_start(base, model.spec.storage.access_modes)
+
+
+def _unfit(owner: Owner, spec: TrainingRunSpec, start: Start, observed: Observed) -> Problem | None:
+    """Why the volumes do not do: they cannot be shared by the pods, or are too small for the model."""
+    name, storage = spec.base.model, spec.checkpoint.storage
+    shared: dict[str, Sequence[str]] = {
+        f"storage.accessModes of DeepSeekModel {name}": ["ReadWriteOnce" if start.one_node else "ReadWriteMany"],
+        "checkpoint.storage.accessModes": storage.access_modes,
     }
     if (problem := sharing_problem(spec.compute.nodes, shared)) is not None:
-        return stalled(Condition.STAGES_COMPLETE, *problem)
-    if model.status.architecture is not None:
-        storage, count = spec.checkpoint.storage, model.status.architecture.parameters
-        problem = checkpoints_problem(count, spec.checkpoint.keep, len(spec.stages), storage.size)
-        if problem is not None:
-            return stalled(Condition.STAGES_COMPLETE, *problem)
-    return first_start(base, model.spec.storage.access_modes)
+        return problem
+    resource = observed.references.get(Ref(MODEL, owner.namespace, name))
+    found = None if resource is None else see(DeepSeekModelSpec, DeepSeekModelStatus, resource).status.architecture
+    if found is None:
+        return None
+    return checkpoints_problem(found.parameters, spec.checkpoint.keep, len(spec.stages), storage.size)
 
 
 def _verdict(spec: TrainingRunSpec, stage: Stage, failure: LastFailure | None, grows: str | None) -> Verdict:
@@ -305,6 +335,7 @@ def _status(
         phase=_phase(course),
         stage=current.status.name if current is not None else course.stages[-1].name if course.complete else None,
         percent=_percent(course.stages),
+        base=course.base,
         stages=list(course.stages),
         datasets=_datasets(course, previous),
         claim=_claim(course, previous),

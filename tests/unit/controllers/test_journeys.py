@@ -43,7 +43,7 @@ def test_the_quickstart_in_whatever_order_it_is_applied() -> None:
     assert status["lineage"]["source"] == "trainingRun/pretrain/pretrain"
     assert world.status(TRAINING, "pretrain")["stages"][0]["loss"] == 2.5
     chat = world.status(SERVICE, "chat")
-    assert chat["serving"] == {"model": "handbook", "variant": "int8", "digest": int8["digest"]}
+    assert chat["serving"] == {"model": "handbook", "variant": "int8", "digest": int8["digest"], "claim": int8["claim"]}
     assert (chat["modelId"], chat["url"]) == ("team/chat", "https://models.example")
     route = json.loads(world.of_kind("ConfigMap")[0]["data"]["route.json"])
     assert route["ready"] is True

@@ -5,8 +5,12 @@ import json
 import pytest
 from deepseek_operator.api.names import MODEL, SERVICE
 from deepseek_operator.controllers.decision import Object
+from deepseek_runtime.wire.job import Job
+from deepseek_runtime.wire.result import JobResult
 
+from tests.unit.controllers import world as worlds
 from tests.unit.controllers.builders import Builder, fetched, imported, run, scratch, service, trained
+from tests.unit.controllers.results import result_of
 from tests.unit.controllers.test_signing import signed
 from tests.unit.controllers.test_verification import SIGNED, refuse, verified
 from tests.unit.controllers.world import World
@@ -223,3 +227,22 @@ def test_what_was_signed_keeps_its_signature_until_its_successor_is_signed() -> 
     world.settle()
     after = world.status(MODEL, "base")["artifacts"][1]["signature"]
     assert after["identity"] != before[1]["signature"]["identity"]
+
+
+def test_a_revision_of_equal_weights_takes_over_before_the_volume_of_before_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A branch is pinned to the commit that it is at: World refuses to remove a volume that pods still have."""
+
+    def equal(config: Job, image: str, perplexity: float) -> JobResult:
+        found = result_of(config, image, perplexity)
+        if found.artifact is None:
+            return found
+        return found.model_copy(update={"artifact": found.artifact.model_copy(update={"digest": "d" * 64})})
+
+    monkeypatch.setattr(worlds, "result_of", equal)
+    world = World().apply(fetched(revision="main"), service(model="base")).settle()
+    (before,) = claims(world)
+    world.apply(fetched(revision="v1")).settle()
+    (after,) = claims(world)
+    assert before != after == world.status(SERVICE, "chat")["serving"]["claim"]
