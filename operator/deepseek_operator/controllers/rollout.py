@@ -9,6 +9,7 @@ from deepseek_operator.controllers.conditions import Verdict, holds, pending, st
 from deepseek_operator.controllers.decision import Object, Observed
 from deepseek_operator.controllers.failures import Failure, creation_failure, pods_failure
 from deepseek_operator.controllers.remedies import REMEDIES
+from deepseek_operator.controllers.resource import deleting
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ def rollout(
     replicas, ready = int(status.get("replicas", 0)), int(status.get("readyReplicas", 0))
     updated = int(status.get("updatedReplicas", 0))
     rolled = current and proven and spec.get("replicas", 1) == wanted and replicas == updated == wanted
-    found = pods_failure(observed.pods, observed) or creation_failure(deployment, observed)
+    pods = _newest(observed.pods) if current and updated else ()
+    found = pods_failure(pods, observed) or creation_failure(deployment, observed)
     failure = found.of(f"Deployment/{deployment['metadata']['name']}") if found is not None else None
     if wanted == 0:
         return Rollout(
@@ -55,6 +57,36 @@ def rollout(
         going_on = pending(Condition.RECONCILING, Reason.ROLLING_OUT, message)
         return Rollout(engine, replicas, ready, going_on=going_on)
     return Rollout(pending(Condition.ENGINE_READY, Reason.STARTING, message), replicas, ready)
+
+
+def _newest(pods: tuple[Object, ...]) -> tuple[Object, ...]:
+    """The pods of the template that was applied last: what becomes of earlier ones says nothing of it.
+
+    Nor do pods that are over, evicted ones for example, which stay for long, once a later one is ready.
+    """
+    answers = max((_made(pod) for pod in pods if _ready(pod)), default="")
+    counted = [pod for pod in pods if not deleting(pod) and (not _over(pod) or _made(pod) > answers)]
+    first: dict[str, str] = {}
+    for pod in counted:
+        first[_template(pod)] = min(first.get(_template(pod), _made(pod)), _made(pod))
+    return tuple(pod for pod in counted if first[_template(pod)] == max(first.values()))
+
+
+def _template(pod: Object) -> str:
+    return str((pod["metadata"].get("labels") or {}).get("pod-template-hash", ""))
+
+
+def _made(pod: Object) -> str:
+    return str(pod["metadata"].get("creationTimestamp", ""))
+
+
+def _over(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") == "Failed"
+
+
+def _ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def _troubled(

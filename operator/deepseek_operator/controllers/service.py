@@ -120,7 +120,8 @@ def _children(
         served_name=_model_id(owner),
         model_digest=wanted.served.digest,
         tensor_parallel=wanted.tensor_parallel,
-        context_length=wanted.context_length,
+        # of a revision that is kept while the spec's own is awaited: the cache is the spec's already
+        context_length=min(wanted.context_length, spec.engine.cache_tokens),
         max_sequences=spec.engine.max_sequences,
         cache_tokens=spec.engine.cache_tokens,
         credential=owner.public_key(settings.master_key),
