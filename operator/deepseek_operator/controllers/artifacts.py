@@ -13,7 +13,7 @@ from deepseek_operator.api.deepseekmodel.artifact import ArtifactStatus
 from deepseek_operator.api.deepseekmodel.export import ExportStatus
 from deepseek_operator.api.deepseekmodel.quantization import QuantizationStatus
 from deepseek_operator.api.names import Annotation, Reason
-from deepseek_operator.controllers.attempts import Standing, Work, ended, jobs_of, stand
+from deepseek_operator.controllers.attempts import Standing, Work, ended, gave_up, jobs_of, jobs_on, stand
 from deepseek_operator.controllers.conditions import moment, timestamp
 from deepseek_operator.controllers.decision import Child, Observed
 from deepseek_operator.controllers.failures import claim_failure
@@ -66,7 +66,9 @@ def advance(
     def claim(made: ArtifactStatus | None) -> Child:
         lineage = origin.traced(made) if origin is not None else None
         manifest = artifact_claim(owner, work.subject, work.identity, storage, lineage)
-        return Child(manifest, create_only=True, adjust=(*growth(manifest, observed), _LINEAGE))
+        # What is sealed needs no more room, and its class may not give it; unless work on it has failed for want of it.
+        full = made is None or made.phase != "Ready" or any(map(gave_up, jobs_on(work.subject, observed)))
+        return Child(manifest, create_only=True, adjust=(*(growth(manifest, observed) if full else ()), _LINEAGE))
 
     name = artifact_claim_name(owner.name, work.subject, work.identity)
     seen = observed.child("PersistentVolumeClaim", name)

@@ -125,6 +125,11 @@ def jobs_of(work: Work, observed: Observed) -> list[Object]:
     return [job for job in observed.of_kind("Job") if _labels(job) == wanted]
 
 
+def jobs_on(subject: str, observed: Observed) -> list[Object]:
+    """The Jobs of any work on this part."""
+    return [job for job in observed.of_kind("Job") if _labels(job)[1] == subject]
+
+
 def outdated(kind: str, subject: str, identity: str, observed: Observed) -> tuple[Object, ...]:
     """Jobs that still run for what was wanted of this part before."""
     return tuple(
@@ -142,6 +147,11 @@ def remove(obj: Object, why: str) -> tuple[Remove, ...]:
 def ended(job: Object) -> bool:
     """Whether a Job is over, well or badly."""
     return _condition(job, "Complete") is not None or _condition(job, "Failed") is not None
+
+
+def gave_up(job: Object) -> bool:
+    """Whether a Job has failed for good."""
+    return _condition(job, "Failed") is not None
 
 
 def _start(work: Work, attempt: int) -> Standing:

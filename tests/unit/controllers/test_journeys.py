@@ -4,6 +4,7 @@ import json
 
 from deepseek_operator.api.names import MODEL, SERVICE, TRAINING, Label
 from deepseek_operator.controllers.decision import Ref
+from deepseek_runtime.wire.result import JobResult, encode
 
 from tests.unit.controllers.builders import NAMESPACE, run, scratch, service, trained
 from tests.unit.controllers.world import World, conditions
@@ -230,12 +231,27 @@ def test_a_lost_volume_is_filled_anew_where_its_job_is_deleted_or_not() -> None:
     assert world.condition(MODEL, "seed", "Ready")[0] == "True"  # type: ignore[index]
 
 
-def test_more_storage_makes_the_volume_grow_and_never_shrink() -> None:
+def test_more_storage_makes_a_volume_grow_that_needs_it_and_never_shrink() -> None:
+    def sizes() -> list[str]:
+        return [claim["spec"]["resources"]["requests"]["storage"] for claim in world.of_kind("PersistentVolumeClaim")]
+
     world = World().apply(scratch()).settle()
+    world.held = {"quantize"}
+    world.apply(scratch().variant("int8")).settle()
+    world.apply(scratch().variant("int8").having("storage", {"size": "2Gi"})).settle()
+    assert sizes() == ["1Gi", "2Gi"], "the base is sealed, and its class may not let it grow"
+    world.apply(scratch().variant("int8").having("storage", {"size": "1Gi"})).settle()
+    assert sizes() == ["1Gi", "2Gi"]
+
+
+def test_a_sealed_volume_grows_where_what_is_measured_on_it_found_no_room() -> None:
+    world = World()
+    world.held = {"evaluate"}
+    world.apply(scratch().evaluated()).settle()
+    full = encode(JobResult(kind="evaluate", identity="", outcome="failed", reason="DiskFull", message="It is full."))
+    world.end_pod(world.jobs("evaluate")[0]["metadata"]["name"], 65, full)
+    world.settle().apply(scratch().evaluated().having("storage", {"size": "2Gi"})).settle()
     (claim,) = world.of_kind("PersistentVolumeClaim")
-    world.apply(scratch().having("storage", {"size": "2Gi"})).settle()
-    assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
-    world.apply(scratch().having("storage", {"size": "1Gi"})).settle()
     assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
 
 
