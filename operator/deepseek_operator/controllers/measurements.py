@@ -24,7 +24,7 @@ from deepseek_operator.api.deepseekmodel.measurements import (
 )
 from deepseek_operator.api.deepseekmodel.spec import DeepSeekModelSpec
 from deepseek_operator.controllers.artifacts import Advance
-from deepseek_operator.controllers.attempts import Work, stand
+from deepseek_operator.controllers.attempts import Work, jobs_of, stand
 from deepseek_operator.controllers.decision import Observed
 from deepseek_operator.controllers.gate import compares
 from deepseek_operator.controllers.model_works import ModelWorks
@@ -109,6 +109,7 @@ def measure(
                 its_turn = quiet and all(earlier.over for earlier in advances)
             else:
                 its_turn = all(earlier.ready for earlier in advances if earlier.artifact.name == name)
+                its_turn = its_turn or bool(jobs_of(work, observed))  # begun before another was asked for
             if step is None and its_turn:
                 step = _step(measurement, work, latest[name], observed, now)
             if step is not None:

@@ -215,7 +215,11 @@ def _removals(
     model: str, spec: DeepSeekModelSpec, life: Life, observed: Observed, *, keep_all: bool
 ) -> tuple[Remove, ...]:
     """`keep_all`: of the declared parts, for what is sealed has yet to take over from what was."""
-    declared = frozenset({BASE, *(variant.name for variant in spec.variants)})
+    signed = frozenset({"sign"}) if spec.signing is not None else frozenset[str]()
+    declared = {
+        name: signed | {each.kind for each in measurements.wanted(spec, name)}
+        for name in (BASE, *(variant.name for variant in spec.variants))
+    }
     sealed = {
         part.artifact.name: part.artifact
         for part in ((life.base,) if life.base is not None else ()) + life.variants

@@ -10,16 +10,21 @@ from deepseek_operator.controllers.in_use import claims_of, settled
 from deepseek_operator.desired.labels import identity_label
 
 _ACQUIRE = frozenset({"build", "fetch", "import", "publish"})
+_ASKED_FOR = frozenset({"evaluate", "compare", "longcontext", "task", "benchmark", "sign"})
+"""Works on a part that the spec may have or not."""
 
 
 def superseded(
     model: str,
     works: Sequence[Work],
     current: Mapping[str, ArtifactStatus],
-    declared: frozenset[str],
+    declared: Mapping[str, frozenset[str]],
     observed: Observed,
 ) -> tuple[Remove, ...]:
-    """`works`: what is wanted now; `declared`: the parts that the spec has; `current`: those that are sealed."""
+    """`works`: what is wanted now; `current`: the parts that are sealed.
+
+    `declared`: the parts that the spec has, each with the kinds of work that it asks for of it.
+    """
     wanted = {(work.kind, work.subject, identity_label(work.identity)) for work in works}
     parts = {work.subject for work in works}
     removals: list[Remove] = []
@@ -42,11 +47,13 @@ def superseded(
     return tuple(removals)
 
 
-def _outdated(job: Object, wanted: set[tuple[str, str, str]], parts: set[str], declared: frozenset[str]) -> bool:
+def _outdated(
+    job: Object, wanted: set[tuple[str, str, str]], parts: set[str], declared: Mapping[str, frozenset[str]]
+) -> bool:
     labels = job["metadata"].get("labels") or {}
     key = (labels.get(Label.WORK, ""), labels.get(Label.SUBJECT, ""), labels.get(Label.IDENTITY, ""))
     same_kind = {(_kind(work), subject) for work, subject, _ in wanted}
-    if key[1] not in declared:
+    if key[1] not in declared or (key[0] in _ASKED_FOR and key[0] not in declared[key[1]]):
         return True
     # A kind of work that is not reached yet has no identity to compare with.
     return key[1] in parts and key not in wanted and (_kind(key[0]), key[1]) in same_kind

@@ -7,7 +7,7 @@ from deepseek_runtime.wire.job import JOB, TaskJob
 from deepseek_runtime.wire.paths import BASE
 from deepseek_runtime.wire.result import JobResult
 
-from tests.unit.controllers.builders import scratch
+from tests.unit.controllers.builders import Builder, scratch
 from tests.unit.controllers.world import World
 
 
@@ -195,3 +195,29 @@ def test_a_task_reads_its_folder_and_nothing_else() -> None:
     assert (config.file, config.few_shot, config.limit) == ("a.yaml", 0, None)
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     assert mounts[config.folder]["readOnly"]
+
+
+def test_a_measurement_at_work_is_not_stopped_by_one_that_is_asked_for_before_it() -> None:
+    def asked(*names: str) -> Builder:
+        tasks = [{"name": name, "source": {"configMap": {"name": name}}, "file": f"{name}.yaml"} for name in names]
+        return scratch().evaluated(tasks=tasks)
+
+    world = World()
+    world.held = {"task"}
+    world.apply(asked("later")).settle()
+    (job,) = world.jobs("task")
+    world.apply(asked("earlier", "later")).settle()
+    assert job in world.jobs("task")
+    world.held = set()
+    world.settle()
+    assert sorted(world.computed) == ["build base", "evaluate base", "task base", "task base"]
+
+
+def test_a_measurement_that_is_asked_for_no_more_is_stopped() -> None:
+    world = World()
+    world.held = {"evaluate"}
+    world.apply(scratch().evaluated()).settle()
+    assert len(world.jobs("evaluate")) == 1
+    world.apply(scratch()).settle()
+    assert world.jobs("evaluate") == []
+    assert world.status(MODEL, "seed")["phase"] == "Ready"
