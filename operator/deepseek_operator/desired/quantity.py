@@ -5,19 +5,20 @@ from decimal import Decimal
 
 _SUFFIXES = {
     "": Decimal(1),
-    "m": Decimal("0.001"),
-    **{suffix: Decimal(1000) ** power for power, suffix in enumerate(("k", "M", "G", "T", "P"), start=1)},
-    **{suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi"), start=1)},
+    **{suffix: Decimal(1000) ** -power for power, suffix in enumerate(("m", "u", "n"), start=1)},
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate(("k", "M", "G", "T", "P", "E"), start=1)},
+    **{suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), start=1)},
 }
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)")
+_QUANTITY = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,2})|([A-Za-z]*))")
 
 
 def amount(quantity: str) -> Decimal:
     """The number that a quantity means; ValueError where it is none."""
     match = _QUANTITY.fullmatch(quantity)
-    if match is None or match[2] not in _SUFFIXES:
+    if match is None or (match[3] or "") not in _SUFFIXES:
         raise ValueError(f"{quantity!r} is not a quantity; for example 500m, 2, 8Gi")
-    return Decimal(match[1]) * _SUFFIXES[match[2]]
+    number, exponent, suffix = match.groups()
+    return Decimal(number) * (Decimal(10) ** int(exponent) if exponent else _SUFFIXES[suffix or ""])
 
 
 def cores(quantity: str) -> Decimal:

@@ -27,6 +27,8 @@ SERIES = 600.0
 _QUEUED = 10_000
 """As many resources as may come at once: an event that waits takes less than 2 KB."""
 _KNOWN = 4096
+_NOTE = 1024
+"""Bytes that the API server takes."""
 
 
 @dataclass(slots=True)
@@ -129,7 +131,7 @@ class Recorder:
             "type": event.type,
             "reason": event.reason,
             "action": event.action,
-            "note": event.note[:1024],
+            "note": event.note.encode()[:_NOTE].decode(errors="ignore"),
             "regarding": regarding,
         }
         if event.related is not None:

@@ -16,6 +16,9 @@ _REMEDIES = {
     Reason.NAME_TAKEN: "Rename or remove the other object; it is left as it is.",
 }
 
+_LONGEST = 3000
+"""Letters of the API server's own words: with what is said around them they fit into every field of a status."""
+
 
 def lasting(failures: Sequence[Failed]) -> Failed | None:
     """The first failure that will not pass by itself, so that people have to know of it."""
@@ -42,7 +45,7 @@ def message(failure: Failed) -> str:
     if isinstance(failure.error, errors.OwnedByOtherError):
         what = "an object of this name is there and belongs to something else."
     else:
-        what = f"refused by the API server: {failure.error.message}."
+        what = f"refused by the API server: {failure.error.message[:_LONGEST]}."
     return f"{failure.ref.kind}/{failure.ref.name}: {what} {_REMEDIES[reason(failure)]}"
 
 

@@ -183,13 +183,14 @@ def test_a_file_system_that_grows_when_it_is_mounted_is_not_waited_for() -> None
     assert world.settle().status(MODEL, "seed")["phase"] == "Ready"
 
 
-def test_a_capacity_in_another_form_is_not_waited_for() -> None:
+@pytest.mark.parametrize(("capacity", "phase"), [("1e9", "Building"), ("3e9", "Ready"), ("much", "Ready")])
+def test_a_capacity_may_have_any_form(capacity: str, phase: str) -> None:
     world, job = building()
-    world.of_kind("PersistentVolumeClaim")[0]["status"]["capacity"] = {"storage": "1e9"}
+    world.of_kind("PersistentVolumeClaim")[0]["status"]["capacity"] = {"storage": capacity}
     world.end_pod(job["metadata"]["name"], 65, FULL)
     world.held = set()
     world.apply(scratch().having("storage.size", "2Gi"))
-    assert world.settle().status(MODEL, "seed")["phase"] == "Ready"
+    assert world.settle().status(MODEL, "seed")["phase"] == phase
 
 
 def test_a_run_waits_until_its_volume_has_grown() -> None:

@@ -170,10 +170,15 @@ def test_threads(resources: dict[str, Any], processes: int, expected: int) -> No
 
 
 @given(
-    st.decimals(0, 10**6, places=3), st.sampled_from(["", "m", "k", "Ki", "M", "Mi", "G", "Gi", "T", "Ti", "P", "Pi"])
+    st.decimals(0, 10**6, places=3),
+    st.sampled_from(
+        ["", "n", "u", "m", "k", "Ki", "M", "Mi", "G", "Gi", "T", "Ti", "P", "Pi", "E", "Ei", "e3", "E3", "e-3", "E+9"]
+    ),
 )
 def test_quantities_are_what_kubernetes_reads(number: Decimal, suffix: str) -> None:
-    assert amount(f"{number:f}{suffix}") == parse_quantity(f"{number:f}{suffix}")
+    exponent = suffix[1:] if suffix[:1] in "eE" and suffix[1:].strip("+-").isdigit() else None
+    expected = number * Decimal(10) ** int(exponent) if exponent else parse_quantity(f"{number:f}{suffix}")
+    assert amount(f"{number:f}{suffix}") == expected
 
 
 def test_bytes_for_people() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from deepseek_operator.controllers.decision import Event, Object, Ref
 from deepseek_operator.engine.events import BURST, SERIES, Recorder
@@ -117,3 +118,18 @@ def test_live_figures_wait_their_turn() -> None:
     assert pacer.delay("b", 100.1 + EACH) == 0.0
     pacer.written("c", 120.0)
     assert pacer.delay("c", 121.0) == EACH - 1
+
+
+def test_a_note_is_cut_to_the_bytes_that_the_server_takes() -> None:
+    async def run() -> None:
+        world = World()
+        recorder = Recorder(WorldApi(world, Log()), Metrics(), now, Calm())
+        task = asyncio.create_task(recorder.run())
+        recorder.record(resource(), replace(HAPPENED, note="模型" * 400))
+        await recorder.flush()
+        (event,) = events(world)
+        assert len(event["note"].encode()) <= 1024
+        assert event["note"] == ("模型" * 400)[: len(event["note"])]
+        task.cancel()
+
+    virtual_time.run(run())
