@@ -157,7 +157,7 @@ def test_a_child_that_is_deleted_by_hand_comes_back() -> None:
     async def run() -> None:
         log = Log()
         world, process = await life(log)
-        done = f"{RUN_REF.name}-run"  # a run that is complete has no pods left to give names to
+        done = f"run-{RUN_REF.name}"  # a run that is complete has no pods left to give names to
         gone = [ref for ref in world.objects if ref.kind in _APPLIED and ref.name != done]
         for ref in gone:
             world.delete(ref)

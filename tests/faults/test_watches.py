@@ -99,7 +99,7 @@ def test_a_deletion_in_the_gap_of_a_watch_is_found_when_it_is_listed_again(kind:
             ]
             assert left == [], "what the resource had goes with it, in the operator's namespace as well"
         elif kind not in {"Pod", "PersistentVolumeClaim"}:
-            needed = [ref for ref in ghosts if ref.name != f"{RUN_REF.name}-run"]  # of a run that is complete
+            needed = [ref for ref in ghosts if ref.name != f"run-{RUN_REF.name}"]  # of a run that is complete
             assert [ref for ref in needed if ref not in world.objects] == [], "it is made again"
         await assert_good_end(world, log, process)
 

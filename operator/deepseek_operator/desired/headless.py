@@ -7,8 +7,8 @@ TRAIN = "train"
 
 
 def headless_name(owner: Owner) -> str:
-    """Of the Service of a run."""
-    return f"{owner.name}-run"
+    """Of the Service of a run. Services' names begin with a letter (RFC 1035), those of runs may with a digit."""
+    return f"run-{owner.name}"
 
 
 def headless(owner: Owner) -> Manifest:

@@ -43,11 +43,11 @@ def test_each_pod_has_an_index_and_a_name_that_only_this_attempt_has() -> None:
     world, job = training()
     spec, name = job["spec"], job["metadata"]["name"]
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 2, 2)
-    assert spec["template"]["spec"]["subdomain"] == "pretrain-run"
+    assert spec["template"]["spec"]["subdomain"] == "run-pretrain"
     environment = {one["name"]: one["value"] for one in spec["template"]["spec"]["containers"][0]["env"]}
     told = json.loads(environment["DEEPSEEK_JOB"])
-    assert (told["nodes"], told["rendezvous"]) == (2, f"{name}-0.pretrain-run:29400")
-    service = world.get("Service", "pretrain-run")
+    assert (told["nodes"], told["rendezvous"]) == (2, f"{name}-0.run-pretrain:29400")
+    service = world.get("Service", "run-pretrain")
     assert service["spec"]["clusterIP"] == "None"
     assert service["spec"]["publishNotReadyAddresses"] is True
     assert service["spec"]["selector"].items() <= spec["template"]["metadata"]["labels"].items()
