@@ -17,10 +17,17 @@ _REQUESTS = {"cpu": "250m", "memory": "512Mi"}
 _CHECKPOINT_SECONDS = 120
 """How long a training pod that is told to stop may write its checkpoint."""
 
+_LABEL = 63
+"""Letters in the value of a label."""
+
 
 def job_name(owner: str, work: str, subject: str, identity: str, attempt: int) -> str:
-    """`<owner>-<work>-<hash8>-<attempt>`; two parts of one owner may do the same work, so the part is in the hash."""
-    return f"{owner}-{work}-{digest([subject, identity])[:8]}-{attempt}"
+    """`<owner>-<work>-<hash8>-<attempt>`; two parts of one owner may do the same work, so the part is in the hash.
+
+    The tenth attempt at the longest work of the longest owner is named by less of it: pods have the name as a label.
+    """
+    rest = f"-{work}-{digest([subject, identity])[:8]}-{attempt}"
+    return f"{owner[: _LABEL - len(rest)].rstrip('-')}{rest}"
 
 
 def rendezvous(owner: Owner, job: str) -> str:

@@ -65,7 +65,9 @@ def test_the_failure_policy_knows_every_exit_code() -> None:
 
 
 def test_names_fit_whatever_the_owner_is_called() -> None:
-    assert len(job_name("m" * 40, "quantize", "base", "ab" * 32, 99)) <= 63
+    longest = job_name("m" * 40, "longcontext", "base", "ab" * 32, 99)
+    assert len(longest) == 63
+    assert longest.startswith("m" * 39 + "-longcontext-")
 
 
 def test_the_template_hash_changes_with_the_template_and_not_with_the_attempt() -> None:
