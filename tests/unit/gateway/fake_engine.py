@@ -20,6 +20,8 @@ class FakeEngine:
     def __init__(self) -> None:
         self.behaviour: str | int = "words"
         self.message = "engine says no"
+        self.code: str | None = None
+        self.last_choice: dict[str, Any] = {}  # what is other than it should be in the choice that ends an answer
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self._verifiers: dict[str, Verifier] = {}
@@ -46,7 +48,7 @@ class FakeEngine:
             return web.json_response({"error": {"message": str(error)}}, status=401)
         self.reached.set()
         if isinstance(self.behaviour, int):
-            error = {"message": self.message, "type": "invalid_request_error", "param": "seed", "code": None}
+            error = {"message": self.message, "type": "invalid_request_error", "param": "seed", "code": self.code}
             return web.json_response({"error": error}, status=self.behaviour)
         try:
             return await (self._stream(request) if body.get("stream") else self._whole(request))
@@ -60,6 +62,7 @@ class FakeEngine:
         if self.behaviour == "junk":
             return web.Response(text="<html>")
         answer = {**_chunk(request, "".join(WORDS), "stop", "message"), "usage": _usage(), "secret": "internal"}
+        answer["choices"][0] |= self.last_choice
         return web.json_response(answer)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
@@ -71,7 +74,10 @@ class FakeEngine:
             elif number == 2 and self.behaviour not in {"words", "linger"}:
                 return await self._misbehave(request, response)
             last = number == len(WORDS) - 1
-            await response.write(_event({**_chunk(request, word, "stop" if last else None), "usage": None}))
+            chunk = {**_chunk(request, word, "stop" if last else None), "usage": None}
+            if last:
+                chunk["choices"][0] |= self.last_choice
+            await response.write(_event(chunk))
         await response.write(_event({**_chunk(request, "", None), "choices": [], "usage": _usage()}))
         await response.write(b"data: [DONE]\n\n")
         if self.behaviour == "linger":

@@ -130,6 +130,33 @@ async def test_what_the_engine_refuses(tmp_path: Path, behaviour: str | int, sta
         assert {record["status"] for record in it.of_kind("completion")} == {status}
 
 
+@pytest.mark.parametrize("reason", ["A" * 100_000, "", "stopped", 7, ["stop"], {"stop": 1}])
+async def test_no_other_finish_reason_than_openais_reaches_the_caller_or_the_audit_log(
+    tmp_path: Path, reason: object
+) -> None:
+    async with world(tmp_path) as it:
+        key = it.kubernetes.put_key()
+        it.kubernetes.allow("reader")
+        it.engine.last_choice = {"finish_reason": reason}
+        async with it.openai(key) as client:
+            for stream in (True, False):
+                with pytest.raises(openai.APIError, match="strange finish_reason"):
+                    await read_all(client, stream)
+        for record in it.of_kind("completion"):
+            assert (record["outcome"], record["error"], record["finishReason"]) == ("failed", "upstream_error", None)
+        assert len(it.of_kind("completion")) == 2
+        assert max(len(str(record)) for record in it.records()) < 2_000
+
+
+async def test_what_an_engine_calls_its_refusal_is_cut_for_the_audit_log(tmp_path: Path) -> None:
+    async with world(tmp_path) as it:
+        key = it.kubernetes.put_key()
+        it.kubernetes.allow("reader")
+        it.engine.behaviour, it.engine.code = 400, "A" * 10_000
+        assert (await it.post(key, {"model": "chat", "prompt": "x"}))[0] == 400
+        assert it.of_kind("completion")[0]["error"] == "A" * 64
+
+
 async def test_an_engine_that_is_away_is_not_ready(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         key = it.kubernetes.put_key()

@@ -9,6 +9,8 @@ import orjson
 _LOGPROBS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
 _TOKEN = ("token", "logprob", "bytes")
 _USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
+_REASONS = (None, "stop", "length", "content_filter", "tool_calls", "function_call")
+"""OpenAI's, and no other text: the audit log keeps it, and whoever answers in an engine's place would fill the disk."""
 
 
 class MalformedAnswerError(ValueError):
@@ -85,7 +87,7 @@ class Answer:
         if not isinstance(choice, dict):
             raise MalformedAnswerError("a choice is not an object")
         index, reason, logprobs = (choice.get(name) for name in ("index", "finish_reason", "logprobs"))
-        if not (reason is None or isinstance(reason, str)) or not isinstance(index, int):
+        if reason not in _REASONS or not isinstance(index, int):
             raise MalformedAnswerError("a choice has no index or a strange finish_reason")
         if not (logprobs is None or isinstance(logprobs, dict)):
             raise MalformedAnswerError("'logprobs' is not an object")
