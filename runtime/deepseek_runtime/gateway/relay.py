@@ -1,6 +1,7 @@
 """One forwarded request, from the intent to its completion, whole or as a stream."""
 
 import asyncio
+import logging
 from contextlib import aclosing, suppress
 
 import orjson
@@ -17,6 +18,8 @@ from deepseek_runtime.gateway.openai.errors import ApiError, bad_upstream, unava
 from deepseek_runtime.gateway.openai.request import SamplingRequest
 from deepseek_runtime.gateway.openai.sse import DONE, event
 from deepseek_runtime.wire.route import Route
+
+log = logging.getLogger(__name__)
 
 _LAST_WORDS_SECONDS = 5.0
 
@@ -64,6 +67,9 @@ class Relay:
             failure = bad_upstream(f"The engine failed: {error}")
         except (asyncio.CancelledError, ConnectionResetError):
             return await self._finish(b"", await self._ended_from_outside())
+        except Exception:  # the last resort: what was let through must have a completion, and a stream an end
+            log.exception("request %s", self._account.request_id)
+            failure = bad_upstream("The gateway failed to pass on the engine's answer.")
         if failure is None:
             failure = await self._record(COMPLETED, 200)
         else:

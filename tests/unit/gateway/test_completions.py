@@ -1,10 +1,13 @@
 """What callers with OpenAI's own client see."""
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
+from deepseek_runtime.gateway.openai.answer import Answer
 
 from tests.unit.gateway.fake_engine import MASTER, WORDS
 from tests.unit.gateway.world import until, world
@@ -146,6 +149,48 @@ async def test_no_other_finish_reason_than_openais_reaches_the_caller_or_the_aud
             assert (record["outcome"], record["error"], record["finishReason"]) == ("failed", "upstream_error", None)
         assert len(it.of_kind("completion")) == 2
         assert max(len(str(record)) for record in it.records()) < 2_000
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_is_nested_too_deeply_makes_no_sense(tmp_path: Path, stream: bool) -> None:
+    async with world(tmp_path) as it:
+        key = it.kubernetes.put_key()
+        it.kubernetes.allow("reader")
+        nested: list[Any] = []
+        for _ in range(300):
+            nested = [nested]
+        it.engine.last_choice = {"logprobs": {"tokens": nested}}
+        async with it.openai(key) as client:
+            with pytest.raises(openai.APIError, match="makes no sense: the answer cannot be written as JSON") as raised:
+                await read_all(client, stream)
+        assert raised.value.code == "upstream_error"
+        (completion,) = it.of_kind("completion")
+        assert (completion["outcome"], completion["status"]) == ("failed", 502)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_whatever_else_goes_wrong_is_logged_recorded_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    def fail(self: Answer, usage: object) -> None:
+        raise RuntimeError("nobody has thought of this")
+
+    monkeypatch.setattr(Answer, "chunk", fail)
+    monkeypatch.setattr(Answer, "whole", fail)
+    async with world(tmp_path) as it:
+        key = it.kubernetes.put_key()
+        it.kubernetes.allow("reader")
+        async with it.http.post(
+            f"{it.url}/v1/completions",
+            json={"model": "chat", "prompt": "x", "stream": stream},
+            headers={"Authorization": f"Bearer {key}"},
+        ) as response:
+            text = await response.text()
+        error = json.loads(text.removeprefix("data: "))["error"]  # the only event of a stream, with no [DONE] after it
+        assert (response.status, error["code"]) == (200 if stream else 502, "upstream_error")
+        (completion,) = it.of_kind("completion")
+        assert (completion["outcome"], completion["status"], completion["error"]) == ("failed", 502, "upstream_error")
+    assert "nobody has thought of this" in caplog.text
 
 
 async def test_what_an_engine_calls_its_refusal_is_cut_for_the_audit_log(tmp_path: Path) -> None:

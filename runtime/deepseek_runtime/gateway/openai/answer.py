@@ -48,7 +48,7 @@ class Answer:
             raise MalformedAnswerError("the answer has no choices")
         if self.usage is not None:
             answer["usage"] = self.usage
-        return orjson.dumps(answer)
+        return _encoded(answer)
 
     def chunk(self, data: bytes) -> bytes | None:
         """One event of a stream, or None where the caller did not ask for it.
@@ -65,7 +65,7 @@ class Answer:
             answer["usage"] = self.usage if has_usage else None
         elif not answer["choices"]:
             return None
-        return orjson.dumps(answer)
+        return _encoded(answer)
 
     def _completion(
         self, document: dict[str, Any], kind: str, content: Callable[[dict[str, Any]], dict[str, Any]]
@@ -168,6 +168,13 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise MalformedAnswerError("the answer is not a JSON object")
     return document
+
+
+def _encoded(answer: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(answer)
+    except orjson.JSONEncodeError as error:  # it reads JSON that is nested deeper than what it writes
+        raise MalformedAnswerError(f"the answer cannot be written as JSON: {error}") from None
 
 
 def _counts(usage: dict[str, Any]) -> dict[str, int]:
