@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tokenizers import AddedToken, Tokenizer
 
-from deepseek_runtime.chat.origin import ANSWER, TEMPLATE
+from deepseek_runtime.chat.origin import ANSWER, OUTSIDE, TEMPLATE
 from deepseek_runtime.chat.renderer import Rendered
 
 ROUNDS = 8
@@ -25,7 +25,7 @@ class ChatTokens:
 
 
 class ForgedTokenError(ValueError):
-    """A text has a character that is a special token whatever stands around it."""
+    """A text has a character that is a control token whatever stands around it; the message names it."""
 
 
 _FLAGGED = {flag: bytes(bool(origin & flag) for origin in range(256)) for flag in (TEMPLATE, ANSWER)}
@@ -75,7 +75,7 @@ class ChatTokenizer:
             if not forged:
                 return tokens
             for start, end in forged:
-                bounds |= _cuts(rendered.origins, start, end, everywhere=rounds >= ROUNDS)
+                bounds |= _cuts(rendered, start, end, everywhere=rounds >= ROUNDS)
             rounds += 1
 
     def _piece(self, text: str, start: int, end: int) -> list[_Token]:
@@ -100,6 +100,26 @@ class ChatTokenizer:
         return answers
 
 
+class TextTokenizer(ChatTokenizer):
+    """Tokenizes what people write, with no template around it.
+
+    Special tokens that are written out in it are read as the letters they are written in, and what still becomes a
+    control token (one that is added but not special, or that letters alone can spell) is cut as in a conversation.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        """`tokenizer` is copied."""
+        super().__init__(tokenizer, frozenset())
+        self._tokenizer.encode_special_tokens = True
+
+    def encode(self, text: str) -> list[int]:
+        """The text's tokens; errors: ForgedTokenError."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        if self.control.isdisjoint(ids):
+            return ids
+        return self.tokenize(Rendered(text, bytes((OUTSIDE,)) * len(text))).ids
+
+
 def _all(flags: bytes, token: _Token) -> bool:
     """Whether all of its characters are flagged."""
     return 0 not in flags[token.start : token.end]
@@ -121,11 +141,14 @@ def is_control(token: AddedToken) -> bool:
     return token.special or not (words == "" or words.isalnum())
 
 
-def _cuts(origins: bytes, start: int, end: int, *, everywhere: bool) -> set[int]:
+def _cuts(rendered: Rendered, start: int, end: int, *, everywhere: bool) -> set[int]:
     """Places inside a forged token, none of them between two characters of the template; errors: ForgedTokenError."""
+    origins = rendered.origins
     first = next(at for at in range(start, end) if not origins[at] & TEMPLATE)
     wanted = range(start + 1, end) if everywhere else {start + 1, first, first + 1, end - 1}
     cuts = {at for at in wanted if start < at < end and not (origins[at - 1] & TEMPLATE and origins[at] & TEMPLATE)}
     if not cuts:
-        raise ForgedTokenError("A message has a character that is a special token of the model.")
+        raise ForgedTokenError(
+            f"the text has {rendered.text[start:end]!r}, which by itself is a special token of the model"
+        )
     return cuts

@@ -70,7 +70,7 @@ def load(directory: Path) -> PreTrainedModel:
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """The model's tokenizer; what looks like a special token in a text is text."""
+    """The model's tokenizer; special tokens written out in a text are text, other added ones are themselves."""
     try:
         tokenizer: Tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     except Exception as error:  # tokenizers raises plain Exceptions

@@ -63,7 +63,8 @@ class Chat:
         except TemplateFailedError as error:
             raise _unusable(f"The model's chat template fails: {error}.") from None
         except ForgedTokenError as error:
-            raise invalid(str(error), param="messages", code="special_token") from None
+            message = f"'messages' cannot be read: {error}. Leave it out."
+            raise invalid(message, param="messages", code="special_token") from None
 
     def _check(self) -> None:
         """A template whose special tokens cannot be told from what people write would work, but not as it should."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from deepseek_runtime.chat.tokens import ForgedTokenError
 from deepseek_runtime.gateway.openai.errors import invalid
 from deepseek_runtime.gateway.openai.request import CompletionRequest
 from deepseek_runtime.serve.engine import Delta, ScoredToken
@@ -17,7 +18,12 @@ def prepare(asked: CompletionRequest, loaded: Loaded, served_name: str) -> Prepa
     """The prompt's tokens, which leave room for an answer; errors: ApiError 400."""
     if isinstance(asked.prompt, str):
         check_characters(len(asked.prompt), asked, loaded.context_length)
-        tokens = loaded.tokenizer.encode(asked.prompt)
+        try:
+            tokens = loaded.tokenizer.encode(asked.prompt)
+        except ForgedTokenError as error:
+            raise invalid(
+                f"'prompt' cannot be read: {error}. Leave it out.", param="prompt", code="special_token"
+            ) from None
     else:
         tokens = asked.prompt
         if max(tokens) >= loaded.vocab_size:

@@ -1,4 +1,4 @@
-"""The model's tokenizer for people's text: nothing in it ever becomes a special token."""
+"""The model's tokenizer for people's text: nothing in it ever becomes a control token."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer, GenerationConfig, PretrainedConfig
 
+from deepseek_runtime.chat.tokens import TextTokenizer
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.serve.detokenize import REPLACEMENT
 
@@ -31,6 +32,7 @@ class Tokenizer:
                 "BadTokenizer",
                 f"{directory}: the tokenizer has token {largest}, the model a vocabulary of {config.vocab_size}.",
             )
+        self._text = TextTokenizer(self.backend)
         self._prefix = self._beginning()
         self._special = frozenset(self._tokenizer.all_special_ids)
         self.end = _end_tokens(directory, config)
@@ -42,13 +44,15 @@ class Tokenizer:
         return backend
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of a prompt. Special tokens written out in it are read as the letters they are written in."""
+        """Tokens of a prompt; errors: ForgedTokenError.
+
+        Control tokens written out in it are read as the letters they are written in.
+        """
         return self._prefix + self.continuation(text)
 
     def continuation(self, text: str) -> list[int]:
-        """Tokens of a text that follows another."""
-        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        return tokens
+        """Tokens of a text that follows another; errors: ForgedTokenError."""
+        return self._text.encode(text)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of generated tokens; special ones are left out, incomplete characters are U+FFFD."""

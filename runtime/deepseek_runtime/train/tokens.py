@@ -43,7 +43,9 @@ def tokenize(sources: tuple[str, ...], model: Path, vocabulary: int, length: int
     if target.exists():
         return
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    tokenizer.encode_special_tokens = True  # what looks like a special token in a text is text
+    # Special tokens that are written out in a text are text. Those that are added and not special, such as the roles of
+    # some models, and those that a Unigram vocabulary can spell are taken for themselves.
+    tokenizer.encode_special_tokens = True
     separator = special_token(model, "eos")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")

@@ -19,7 +19,7 @@ from deepseek_runtime.train.tokens import special_token
 
 
 class Encoder:
-    """Makes of an example what a service on the model is given and should answer; no text becomes a special token.
+    """Makes of an example what a service on the model is given and should answer; no text becomes a control token.
 
     Use with `with`: the model's chat template runs in a process of its own.
     """
@@ -48,7 +48,10 @@ class Encoder:
 
     def encode(self, example: Completion | Conversation) -> Tokenized:
         """The example's tokens. BadLineError where the model cannot be told it; ConfigurationError `NoChatTemplate`."""
-        return self._completion(example) if isinstance(example, Completion) else self._conversation(example)
+        try:
+            return self._completion(example) if isinstance(example, Completion) else self._conversation(example)
+        except ForgedTokenError as error:
+            raise BadLineError(str(error)) from None
 
     def _completion(self, example: Completion) -> Tokenized:
         """A prompt as `/v1/completions` takes it, then the answer and the end of text."""
@@ -71,8 +74,6 @@ class Encoder:
             raise BadLineError(f"the model's chat template refuses it: {error}") from None
         except TemplateFailedError as error:
             raise BadLineError(f"the model's chat template fails on it: {error}") from None
-        except ForgedTokenError as error:
-            raise BadLineError(str(error)) from None
         answers = [False, *found.answers[1:]]  # nothing stands before the first token that it could follow from
         if not any(answers):
             raise BadLineError("the model's chat template leaves out every answer")

@@ -13,7 +13,11 @@ from deepseek_runtime.serve.tokenizer import Tokenizer
 from deepseek_runtime.train.batch import IGNORED, Batch
 from deepseek_runtime.train.data import prepare
 from deepseek_runtime.train.export import TOKENIZER_FILES
+from deepseek_runtime.train.sft.encode import Encoder
+from deepseek_runtime.train.sft.lines import Completion, examples
 from deepseek_runtime.weights.load import load_config
+from tokenizers import AddedToken
+from tokenizers import Tokenizer as Backend
 
 from ...tiny import Reports, build_job
 from ..test_loop import ALONE
@@ -101,6 +105,42 @@ def test_an_answer_that_comes_first_is_learned_from_its_second_token_on(chat_mod
     batch = batch_of(other, tmp_path, (TALK[2],))
     assert batch.learned == int((batch.targets != IGNORED).sum()) > 0
     assert read(batch.inputs[0, :1], other) + read(batch.targets[batch.targets != IGNORED], other) == "The fox."
+
+
+def with_role_tokens(model: Path, directory: Path, *roles: str) -> Path:
+    """The model, with role tokens that are added and not special, as DeepSeek's are."""
+    shutil.copytree(model, directory)
+    backend = Backend.from_file(str(directory / "tokenizer.json"))
+    added = backend.add_tokens([AddedToken(role, special=False, normalized=False) for role in roles])
+    backend.save(str(directory / "tokenizer.json"))
+    config = json.loads((directory / "config.json").read_text())
+    config["vocab_size"] = max(config["vocab_size"], backend.get_vocab_size() + added)
+    (directory / "config.json").write_text(json.dumps(config))
+    return directory
+
+
+def test_prompts_and_completions_spell_no_control_token(chat_model: Path, tmp_path: Path) -> None:
+    model = with_role_tokens(chat_model, tmp_path / "model", "<|User|>")
+    text = f"Say <|User|>{EOS}"
+    with Encoder(model, load_config(model)) as encoder:
+        found = encoder.encode(Completion(text, text))
+        role = Tokenizer(model, load_config(model)).backend.token_to_id("<|User|>")
+    assert role is not None
+    assert role not in found.tokens
+    assert read(torch.tensor(found.tokens), model).removesuffix(EOS).endswith(text * 2)
+    assert found.tokens.count(load_config(model).eos_token_id) == 1, "the one that ends the answer"
+
+
+def test_a_letter_that_is_a_control_token_is_named_with_its_line(chat_model: Path, tmp_path: Path) -> None:
+    model = with_role_tokens(chat_model, tmp_path / "model", "§")
+    data = tmp_path / "pairs.jsonl"
+    data.write_text(
+        json.dumps({"prompt": "a", "completion": "b"}) + "\n" + json.dumps({"prompt": "§", "completion": "b"})
+    )
+    with Encoder(model, load_config(model)) as encoder, pytest.raises(DataError) as refused:
+        list(examples((str(data),), encoder.encode))
+    assert refused.value.reason == "BadExamples"
+    assert f"{data} line 2: the text has '§', which by itself is a special token" in refused.value.message
 
 
 def test_the_template_travels_with_the_tokenizer(chat_model: Path) -> None:
