@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deepseek_runtime.gateway.files import MasterKey
 from deepseek_runtime.gateway.openai.errors import ApiError, bad_upstream, unavailable
-from deepseek_runtime.gateway.openai.sse import DONE, EventParser, EventTooLongError
+from deepseek_runtime.gateway.openai.sse import DONE, SIGN_OF_LIFE, EventParser, EventTooLongError
 from deepseek_runtime.wire import credential
 from deepseek_runtime.wire.proof import prove
 from deepseek_runtime.wire.route import Route
@@ -79,7 +79,10 @@ class EngineClient:
     async def stream(
         self, route: Route, key: Ed25519PrivateKey, path: str, body: bytes, request_id: str
     ) -> AsyncIterator[AsyncGenerator[list[bytes], None]]:
-        """The data of events, in lists as they arrive, up to [DONE]; errors: ApiError, also while iterating."""
+        """The data of events, in lists as they arrive, up to [DONE]; an empty list is a sign of life.
+
+        Errors: ApiError, also while iterating.
+        """
         async with self._answer(route, key, path, body, request_id, self._idle_seconds) as answer:
             yield _events(route, answer)
 
@@ -126,7 +129,7 @@ async def _events(route: Route, answer: aiohttp.ClientResponse) -> AsyncGenerato
                     async with asyncio.timeout(_TAIL_SECONDS):
                         await answer.content.read(1)
                 return
-            if events:
+            if events or chunk.startswith(SIGN_OF_LIFE):  # one for several that come at once is enough
                 yield events
     except (aiohttp.ClientError, OSError, EventTooLongError) as error:
         raise _died(route, error) from error

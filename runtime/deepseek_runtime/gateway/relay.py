@@ -16,7 +16,7 @@ from deepseek_runtime.gateway.openai.answer import Answer, ChatAnswer, EngineRep
 from deepseek_runtime.gateway.openai.chat_request import ChatRequest
 from deepseek_runtime.gateway.openai.errors import ApiError, bad_upstream, unavailable
 from deepseek_runtime.gateway.openai.request import SamplingRequest
-from deepseek_runtime.gateway.openai.sse import DONE, event
+from deepseek_runtime.gateway.openai.sse import DONE, SIGN_OF_LIFE, event
 from deepseek_runtime.wire.route import Route
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,8 @@ class Relay:
                 chunks = [chunk for data in batch if (chunk := self._answer.chunk(data)) is not None]
                 if chunks:
                     await self._response.write(b"".join(map(event, chunks)))
+                elif not batch:
+                    await self._response.write(SIGN_OF_LIFE)
 
     async def _ended_from_outside(self) -> ApiError:
         """The caller went away, or the gateway stops; errors: CancelledError for the caller that is gone."""

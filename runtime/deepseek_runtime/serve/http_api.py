@@ -27,6 +27,9 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 QUEUE_FACTOR = 4
 """Requests that may wait, for every one that can run; more are refused, as waiting longer helps nobody."""
 
+QUIET_SECONDS = 15.0
+"""A stream with nothing to say for so long says that it lives: the gateway and other proxies give a silent one up."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -105,7 +108,7 @@ class HttpApi:
             async with self._generate(asked, prepared) as deltas:
                 if asked.stream:
                     return await _stream(request, prepared.writer, deltas, asked.wants_usage)
-                return _json(prepared.writer.whole([delta async for delta in deltas]))
+                return _json(prepared.writer.whole([delta async for delta in deltas if delta is not None]))
         finally:
             self.active -= 1
             if not self.active:
@@ -122,15 +125,24 @@ class HttpApi:
         return loaded
 
     @asynccontextmanager
-    async def _generate(self, asked: SamplingRequest, prepared: Prepared) -> AsyncIterator[AsyncIterator[Delta]]:
-        """The answer's deltas; leaving early, for whatever reason, frees the request's place and its blocks."""
+    async def _generate(self, asked: SamplingRequest, prepared: Prepared) -> AsyncIterator[AsyncIterator[Delta | None]]:
+        """The answer's deltas; leaving early, for whatever reason, frees the request's place and its blocks.
+
+        None stands for QUIET_SECONDS without any while the engine lives.
+        """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Delta] = asyncio.Queue()
         request = engine_request(asked, prepared, lambda d: _call(loop, queue.put_nowait, d))
 
-        async def deltas() -> AsyncIterator[Delta]:
+        async def deltas() -> AsyncIterator[Delta | None]:
             while True:
-                delta = await queue.get()
+                try:
+                    async with asyncio.timeout(QUIET_SECONDS):
+                        delta = await queue.get()
+                except TimeoutError:
+                    if self._thread.alive:
+                        yield None
+                    continue
                 yield delta
                 if delta.finish_reason is not None:
                     return
@@ -156,13 +168,16 @@ class HttpApi:
 
 
 async def _stream(
-    request: web.Request, writer: Writer, deltas: AsyncIterator[Delta], wants_usage: bool
+    request: web.Request, writer: Writer, deltas: AsyncIterator[Delta | None], wants_usage: bool
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
     await _write(response, writer.opening())
     last: Delta | None = None
     async for delta in deltas:
+        if delta is None:
+            await response.write(sse.SIGN_OF_LIFE)
+            continue
         last = delta
         await _write(response, writer.chunks(delta))
     if wants_usage and last is not None:

@@ -15,7 +15,10 @@ SCORE = {"token": "a", "logprob": -0.5, "bytes": [97], "id": 5}
 
 
 class FakeEngine:
-    """`behaviour`: words, slow, linger (after [DONE]), die, error, hang or junk (each after two words), or a status."""
+    """`behaviour`: words, slow, quiet (before the first), linger (after [DONE]), or a status.
+
+    Or die, error, hang or junk, each after two words.
+    """
 
     def __init__(self) -> None:
         self.behaviour: str | int = "words"
@@ -68,10 +71,14 @@ class FakeEngine:
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        if self.behaviour == "quiet":
+            for _ in range(4):
+                await asyncio.sleep(0.2)
+                await response.write(b":\n\n")
         for number, word in enumerate(WORDS):
             if self.behaviour == "slow":
                 await asyncio.sleep(0.3)
-            elif number == 2 and self.behaviour not in {"words", "linger"}:
+            elif number == 2 and self.behaviour not in {"words", "linger", "quiet"}:
                 return await self._misbehave(request, response)
             last = number == len(WORDS) - 1
             chunk = {**_chunk(request, word, "stop" if last else None), "usage": None}

@@ -250,6 +250,27 @@ async def test_an_engine_that_says_nothing_any_more(tmp_path: Path, stream: bool
         assert it.of_kind("completion")[0]["status"] == 504
 
 
+async def test_an_engine_that_gives_signs_of_life_is_waited_for_and_they_are_passed_on(tmp_path: Path) -> None:
+    async with world(tmp_path, idle_timeout_seconds=0.6) as it:
+        key = it.kubernetes.put_key()
+        it.kubernetes.allow("reader")
+        it.engine.behaviour = "quiet"
+        async with it.openai(key) as client:
+            stream = await client.completions.create(model="chat", prompt="x", stream=True)
+            assert "".join([chunk.choices[0].text async for chunk in stream]) == TEXT
+        async with it.http.post(
+            f"{it.url}/v1/completions",
+            json={"model": "chat", "prompt": "x", "stream": True},
+            headers={"Authorization": f"Bearer {key}"},
+        ) as response:
+            text = await response.text()
+        signs, _, events = text.partition("data: ")
+        assert 1 <= signs.count(":\n\n") <= 4
+        assert signs.replace(":\n\n", "") == ""
+        assert ":\n\n" not in events
+        assert [record["outcome"] for record in it.of_kind("completion")] == ["completed"] * 2
+
+
 async def test_a_stop_ends_what_does_not_end_and_says_so(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         key = it.kubernetes.put_key()

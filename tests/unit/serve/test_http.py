@@ -229,6 +229,61 @@ async def test_everything_but_health_needs_a_proof_of_its_own(models: Models) ->
             assert (status, "used before" in message) == (401, True)
 
 
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+async def test_a_stream_gives_signs_of_life_while_its_request_waits(
+    models: Models, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("deepseek_runtime.serve.http_api.QUIET_SECONDS", 0.05)
+    prompt: dict[str, Any] = (
+        {"prompt": "a"} if path == "/v1/completions" else {"messages": [{"role": "user", "content": "a"}]}
+    )
+    asked = {"model": "tiny", **prompt, "stream": True, "max_tokens": 4}
+    async with serving(models("v3-chat"), max_sequences=1) as client:
+        engine = client.thread.loaded.engine
+        held = threading.Event()
+        step = engine.step
+        monkeypatch.setattr(engine, "step", lambda: held.is_set() and step())
+        async with client.session.post(path, json=asked) as response:
+            assert response.status == 200, "the head comes before any token"
+            events = [await response.content.readuntil(b"\n\n") for _ in range(3)]
+            held.set()
+            rest = await response.text()
+        assert events[-2:] == [b":\n\n"] * 2
+        assert events[0].startswith(b":" if path == "/v1/completions" else b'data: {"id"')
+        assert rest.endswith("data: [DONE]\n\n")
+        assert len([line for line in rest.split("\n") if line.startswith("data: ")]) > 1
+        held.clear()
+        whole = asyncio.create_task(client.complete(path, **prompt, max_tokens=4))
+        await asyncio.sleep(0.2)
+        held.set()
+        assert (await whole)[0] == 200
+
+
+async def test_a_stream_of_a_dead_engine_gives_no_sign_of_life(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepseek_runtime.serve.http_api.QUIET_SECONDS", 0.02)
+    async with serving(models("v3")) as client:
+        engine = client.thread.loaded.engine
+        monkeypatch.setattr(engine, "step", lambda: False)
+        monkeypatch.setattr("deepseek_runtime.serve.engine_thread.HEARTBEAT_SECONDS", -1.0)
+        async with client.session.post(
+            "/v1/completions", json={"model": "tiny", "prompt": "a", "stream": True}
+        ) as response:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(response.content.readany(), 0.2)
+
+
+async def test_what_is_known_before_a_stream_begins_is_told_by_its_status(models: Models) -> None:
+    async with serving(models("v3")) as client:
+        for body, expected in (
+            ({"temperature": 3}, 400), ({"prompt": [5] * 256}, 400), ({"prompt": [VOCABULARY]}, 400),
+            ({"model": "other"}, 404),
+        ):  # fmt: skip
+            status, answer = await client.complete(**{"prompt": "a", "stream": True, **body})
+            assert (status, bool(answer["error"]["message"])) == (expected, True)
+        client.api.draining = True
+        assert (await client.complete(prompt="a", stream=True))[0] == 503
+
+
 async def test_a_client_that_leaves_frees_its_blocks(models: Models) -> None:
     async with serving(models("v3"), max_sequences=1) as client:
         scheduler = client.thread.loaded.engine.scheduler

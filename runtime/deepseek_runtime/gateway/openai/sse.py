@@ -5,6 +5,8 @@ Works on bytes: a chunk may end anywhere, also inside a multi-byte character or 
 
 DONE = b"[DONE]"
 MAX_EVENT_BYTES = 1024 * 1024
+SIGN_OF_LIFE = b":\n\n"
+"""A comment: whoever waits learns that there is still somebody, and clients ignore it."""
 
 
 class EventTooLongError(ValueError):
