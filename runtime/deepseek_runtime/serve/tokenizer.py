@@ -1,5 +1,6 @@
 """The model's tokenizer for people's text: nothing in it ever becomes a control token."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from deepseek_runtime.serve.detokenize import REPLACEMENT
 
 WORD_START = "\u2581"
 """What SentencePiece writes for a space."""
+
+_BYTE = re.compile("<0x([0-9A-F]{2})>")
+"""SentencePiece's tokens of single bytes, for characters that it has none for."""
 
 
 class Tokenizer:
@@ -70,7 +74,8 @@ class Tokenizer:
             return f"token_id:{token}"
         text: str = self._tokenizer.decode([token], clean_up_tokenization_spaces=False)
         if REPLACEMENT in text:
-            letters = [BYTES.get(letter) for letter in piece]
+            fallback = _BYTE.fullmatch(piece)
+            letters = [int(fallback[1], 16)] if fallback else [BYTES.get(letter) for letter in piece]
             return piece if None in letters else "bytes:" + "".join(f"\\x{byte:02x}" for byte in letters)
         # SentencePiece's decoders drop a leading space, which tells two tokens apart.
         return f" {text}" if piece.startswith(WORD_START) and not text.startswith(" ") else text

@@ -11,12 +11,14 @@ import pytest
 from deepseek_runtime.chat.tokens import ChatTokenizer, ForgedTokenError
 from deepseek_runtime.gateway.openai.errors import ApiError
 from deepseek_runtime.gateway.openai.request import CompletionRequest
+from deepseek_runtime.serve.chat_completion import ChatCompletion
+from deepseek_runtime.serve.engine import Delta, ScoredToken
 from deepseek_runtime.serve.engine_thread import Loaded
 from deepseek_runtime.serve.text_completion import prepare
 from deepseek_runtime.serve.tokenizer import Tokenizer
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken
+from tokenizers import AddedToken, decoders, models, normalizers
 from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer, PretrainedConfig
 
@@ -85,6 +87,21 @@ def test_a_letter_that_is_a_control_token_is_refused_by_name(tmp_path: Path) -> 
     with pytest.raises(ApiError, match=r"'prompt' cannot be read: the text has '§', .*\. Leave it out\.") as refused:
         prepare(CompletionRequest(model="m", prompt="a § b"), loaded, "m")
     assert (refused.value.status, refused.value.param, refused.value.code) == (400, "prompt", "special_token")
+
+
+def test_bytes_that_stand_for_themselves_are_named_as_bytes(tmp_path: Path) -> None:
+    pieces = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", "a", "\ufffd"]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    backend = Backend(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True, unk_token="<unk>"))
+    backend.normalizer = normalizers.Replace(" ", "\u2581")
+    backend.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer = Tokenizer(written(backend, tmp_path), CONFIG)
+    names = [tokenizer.name(number) for number in tokenizer.continuation("a é\n\ufffd")]
+    assert names == ["a", " ", "bytes:\\xc3", "bytes:\\xa9", "\n", "\ufffd"]
+    scored = tuple(ScoredToken(name, 0, 0.0, {}) for name in names)
+    event = ChatCompletion("m", 1, 0).chunks(Delta("a é\n\ufffd", scored, len(scored), None))[0]
+    content = event["choices"][0]["logprobs"]["content"]
+    assert b"".join(bytes(token["bytes"]) for token in content).decode() == "a é\n\ufffd"
 
 
 def test_a_long_forgery_is_no_burden() -> None:
