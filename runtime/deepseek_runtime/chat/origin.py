@@ -62,11 +62,11 @@ class Sourced(str):
 
     def split(self, sep: str | None = None, maxsplit: SupportsIndex = -1) -> list[str]:
         """As str's."""
-        return self._within(str.split(self, sep, maxsplit))
+        return self._within(str.split(self, sep, maxsplit), sep)
 
     def rsplit(self, sep: str | None = None, maxsplit: SupportsIndex = -1) -> list[str]:
         """As str's."""
-        return self._within(str.rsplit(self, sep, maxsplit))
+        return self._within(str.rsplit(self, sep, maxsplit), sep)
 
     def join(self, parts: Iterable[str], /) -> str:
         """As str's."""
@@ -79,14 +79,14 @@ class Sourced(str):
             return str.replace(self, old, new, count)
         return Sourced(new, origins(new)).join(self.split(old, count))
 
-    def _within(self, parts: list[str]) -> list[str]:
-        """Parts of this text, in their order, with their origins."""
+    def _within(self, parts: list[str], between: str | None = None) -> list[str]:
+        """Parts of this text, in their order, with their origins; `between` them is this, or white space."""
         found: list[str] = []
         at = 0
         for part in parts:
             at = str.find(self, part, at)
             found.append(Sourced(part, self._origins[at : at + len(part)]))
-            at += len(part)
+            at += len(part) + len(between or "")  # a part may begin as what stands before it
         return found
 
 

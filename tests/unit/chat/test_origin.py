@@ -57,6 +57,49 @@ def test_no_method_makes_a_letter_the_templates(text: str, call: tuple[str, tupl
         assert list(origins(part)) == kept or (method == "replace" and marked[0] == "" and not any(origins(part)))
 
 
+PARTS = st.lists(st.text("ab<> ", max_size=4) | st.sampled_from(["<a>", "<", "a"]), min_size=1, max_size=5)
+
+
+@given(PARTS, st.sampled_from(["<a>", "<", "a", "aa", " "]), NUMBERS, st.sampled_from(["split", "rsplit"]))
+def test_every_part_has_the_origins_of_its_own_place(parts: list[str], sep: str, most: int, method: str) -> None:
+    whole = sep.join(parts)
+    text = Sourced(whole, bytes(range(len(whole))))
+    at = 0
+    for part in getattr(text, method)(sep, most):
+        assert list(origins(part)) == list(range(at, at + len(part)))
+        at += len(part) + len(sep)
+    assert at == len(whole) + len(sep)
+
+
+@given(PARTS, st.sampled_from(["<a>", "<", "a"]), NUMBERS)
+def test_what_is_not_replaced_keeps_its_origin(parts: list[str], old: str, count: int) -> None:
+    whole = old.join(parts)
+    text = Sourced(whole, bytes(range(1, len(whole) + 1)))
+    kept = list(origins(text.replace(old, "", count)))
+    at, expected = 0, []
+    for part in whole.split(old, count):
+        expected += range(at + 1, at + 1 + len(part))
+        at += len(part) + len(old)
+    assert kept == expected
+
+
+@given(st.text("ab  ", max_size=12), NUMBERS, st.sampled_from(["split", "rsplit"]))
+def test_parts_between_white_space_have_their_own_origins(whole: str, most: int, method: str) -> None:
+    text = Sourced(whole, bytes(range(len(whole))))
+    for part in getattr(text, method)(None, most):
+        first, last = origins(part)[0], origins(part)[-1]
+        assert (whole[first : last + 1], last - first + 1) == (part, len(part))
+        assert list(origins(part)) == list(range(first, last + 1))
+
+
+def test_what_a_user_writes_as_a_separator_stays_the_users() -> None:
+    text = joined([Sourced("<|user|>", TEMPLATE), Sourced("<|user|>"), Sourced("<|eos|>", TEMPLATE)])
+    said = text.split("<|user|>", 1)[1]
+    assert (said, origins(said)) == ("<|user|><|eos|>", bytes(8) + bytes([TEMPLATE]) * 7)
+    assert not any(origins(joined([Sourced("a", TEMPLATE), Sourced("a")]).replace("a", "", 1)))
+    assert not any(origins(joined([Sourced("a"), Sourced("a", TEMPLATE)]).rsplit("a", 1)[0]))
+
+
 def test_what_is_not_followed_is_from_outside() -> None:
     text = Sourced("<a>", TEMPLATE)
     for lost in (text.upper(), f"{text:>5}", text * 2, text.title(), Sourced(text), plain(text)):
