@@ -86,7 +86,8 @@ class Checkpoints:
             return State()
         path = self._path(step)
         for parameter in model.parameters():
-            optimizer.state[parameter] = {"step": torch.tensor(float(step))} | {
+            # A fused optimizer counts its steps where it computes: one kernel reads them with the moments.
+            optimizer.state[parameter] = {"step": torch.tensor(float(step), device=parameter.device)} | {
                 moment: torch.zeros_like(parameter) for moment in MOMENTS
             }
         shards.read(_state_tensors(model) | _moments(model, optimizer), path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from deepseek_runtime.train import shards
 from deepseek_runtime.train.checkpoint import STATE, Checkpoints, State
 from deepseek_runtime.train.optimizer import adamw
 from deepseek_runtime.train.team import Team
@@ -45,6 +46,21 @@ def test_the_newest_comes_back_with_weights_buffers_and_both_moments(checkpoints
     torch.testing.assert_close(
         optimizer.state_dict()["state"], expected_optimizer.state_dict()["state"], rtol=0, atol=0
     )
+
+
+def test_steps_are_counted_on_the_device_that_a_fused_optimizer_computes_on(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "read", lambda *_: None)  # there is nothing to read into: these tensors have no memory
+    model = nn.Linear(3, 2, device="meta")
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoints.resume(model, optimizer, ALONE)
+    states = optimizer.state.values()
+    assert {(name, one.device.type) for state in states for name, one in state.items()} == {
+        ("step", "meta"),
+        ("exp_avg", "meta"),
+        ("exp_avg_sq", "meta"),
+    }
 
 
 @pytest.mark.parametrize("name", ["rank-00000.safetensors", STATE])
