@@ -109,7 +109,7 @@ def write(
             reporter.update("calibrating", unit="layers", done=layer.index, total=total)
             modules = {name: module for name, module in layer.linear.items() if weight_name(name) in left}
             for name, made in method.quantize(decoder, layer, modules, figures) if modules else ():
-                for part, tensor in scheme.store(name, made.weight, made.input_scale).items():
+                for part, tensor in scheme.store(name, made.weight.cpu(), made.input_scale).items():
                     writers[part].write(part, tensor)
             if layer.index + 1 < total:
                 decoder.advance(layer)

@@ -28,6 +28,8 @@ INT4 = Levels(torch.int8, -8, 7, 7.5)
 FP8 = Levels(torch.float8_e4m3fn, -448, 448, 448)
 
 
+CPU = torch.device("cpu")
+
 Rows = Callable[[int, int], torch.Tensor]
 """Rows `first` to `last` - 1 of a weight."""
 
@@ -37,19 +39,28 @@ class NotFiniteError(ArithmeticError):
 
 
 def round_to_nearest(weight: torch.Tensor, levels: Levels, block: Block, scale: torch.dtype) -> QuantizedWeight:
-    """The weight (out, in), rounded as `round_rows` does."""
-    return round_rows(lambda first, last: weight[first:last], tuple(weight.shape), levels, block, scale)
+    """The weight (out, in), rounded as `round_rows` does, on its own device."""
+    shape = tuple(weight.shape)
+    return round_rows(lambda first, last: weight[first:last], shape, levels, block, scale, weight.device)
 
 
-def round_rows(rows: Rows, shape: Shape, levels: Levels, block: Block, scale: torch.dtype) -> QuantizedWeight:
+def round_rows(
+    rows: Rows,
+    shape: Shape,
+    levels: Levels,
+    block: Block,
+    scale: torch.dtype,
+    device: torch.device = CPU,
+) -> QuantizedWeight:
     """A weight of `shape` (out, in), asked for in bands, with a scale of dtype `scale` for each block.
 
+    `device`: where the bands lie, and what becomes of them.
     Blocks at the edges may be smaller. Rounds against the scale as it is stored, so that its own rounding costs
     nothing; a block of zeros has scale 1. Errors: NotFiniteError.
     """
     (height, width), (down, across) = shape, block
-    values = torch.empty(shape, dtype=levels.dtype)
-    factors = torch.empty(math.ceil(height / down), math.ceil(width / across), dtype=scale)
+    values = torch.empty(shape, dtype=levels.dtype, device=device)
+    factors = torch.empty(math.ceil(height / down), math.ceil(width / across), dtype=scale, device=device)
     step = max(1, BAND // max(1, width * down))
     for first in range(0, len(factors), step):
         top, bottom = first * down, min((first + step) * down, height)

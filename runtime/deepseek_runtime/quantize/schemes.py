@@ -12,7 +12,7 @@ from deepseek_runtime.quantize.formats import registry
 from deepseek_runtime.quantize.formats.format import Format
 from deepseek_runtime.quantize.formats.weight import Block, QuantizedWeight
 from deepseek_runtime.quantize.parts import INPUT_SCALE, Entry, Shape
-from deepseek_runtime.quantize.rounding import FP8, INT4, INT8, Levels, Rows, round_rows
+from deepseek_runtime.quantize.rounding import FP8, INT4, INT8, Levels, Rows, round_rows, round_to_nearest
 from deepseek_runtime.quantize.selection import HEAD
 from deepseek_runtime.weights.writer import DTYPES
 from deepseek_runtime.wire.job import QuantizeJob
@@ -58,8 +58,8 @@ class Scheme:
         return self.store(module, self.round(weight, dtype))
 
     def round(self, weight: torch.Tensor, dtype: str) -> QuantizedWeight:
-        """The levels nearest to a finite weight (out, in); `dtype`: the base's, for scales."""
-        return self.round_rows(lambda first, last: weight[first:last], tuple(weight.shape), dtype)
+        """The levels nearest to a finite weight (out, in), on its device; `dtype`: the base's, for scales."""
+        return round_to_nearest(weight, self.levels, self._block(weight.shape), DTYPES[self.scale or dtype])
 
     def round_rows(self, rows: Rows, shape: Shape, dtype: str) -> QuantizedWeight:
         """As `round`, of a weight that is read as it is rounded. Errors: NotFiniteError."""

@@ -22,6 +22,10 @@ class QuantizedWeight:
     scale: torch.Tensor
     block: Block
 
+    def cpu(self) -> "QuantizedWeight":
+        """The same where it can be packed and written."""
+        return QuantizedWeight(self.values.cpu(), self.scale.cpu(), self.block)
+
     def dequantize(self, dtype: torch.dtype | None = None) -> torch.Tensor:
         """The weight (out, in) in `dtype` (None: the scale's), rounded once."""
         rows, columns = self.values.shape
