@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from torch.nn import functional
 from transformers import PreTrainedModel
 
@@ -82,7 +82,8 @@ def load_tokenizer(directory: Path) -> Tokenizer:
 def read_documents(tokenizer: Tokenizer, files: Sequence[Path], max_tokens: int | None) -> list[Document]:
     """Each file as a document, the last cut where `max_tokens` are reached.
 
-    A byte-level token is spelled with one character for each of its bytes, so the bytes of any run of tokens are known.
+    A byte-level token is spelled with one character for each of its bytes, and an added one as in the text, so the
+    bytes of any run of tokens are known.
     Errors: DataError `LossyTokenizer` where the tokens do not stand for the text, byte for byte.
     """
     documents: list[Document] = []
@@ -90,7 +91,7 @@ def read_documents(tokenizer: Tokenizer, files: Sequence[Path], max_tokens: int 
     for file in files:
         content = text.read(file)
         encoding = tokenizer.encode(content, add_special_tokens=False)
-        lengths = [len(token) for token in encoding.tokens]
+        lengths = _lengths(tokenizer, content, encoding)
         if sum(lengths) != len(content.encode()):
             raise DataError("LossyTokenizer", f"The tokens of {file} are not its bytes. Use a byte-level tokenizer.")
         count = int(min(left, len(lengths)))
@@ -98,6 +99,19 @@ def read_documents(tokenizer: Tokenizer, files: Sequence[Path], max_tokens: int 
             documents.append(Document(encoding.ids[:count], sum(lengths[:count])))
         left -= count
     return documents
+
+
+def _lengths(tokenizer: Tokenizer, content: str, encoding: Encoding) -> list[int]:
+    """Bytes of each token."""
+    lengths = [len(token) for token in encoding.tokens]
+    added = tokenizer.get_added_tokens_decoder().items()
+    spelled = {number: token.content for number, token in added if not (token.special or token.content.isascii())}
+    if not spelled.keys().isdisjoint(encoding.ids):
+        for at, (number, (first, last)) in enumerate(zip(encoding.ids, encoding.offsets, strict=True)):
+            # The letter of a single byte may be an added token too, and has its number then.
+            if spelled.get(number) == content[first:last]:
+                lengths[at] = len(spelled[number].encode())
+    return lengths
 
 
 def measure(

@@ -7,10 +7,11 @@ import pytest
 import torch
 from deepseek_runtime.evaluate import perplexity
 from deepseek_runtime.evaluate.windows import windows
-from deepseek_runtime.job.errors import ConfigurationError
+from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.weights import manifest, seal
 from deepseek_runtime.weights.load import load_model
 from deepseek_runtime.wire.job import EvaluateJob
+from tokenizers import AddedToken, normalizers
 
 from tests.unit.tiny import TEXT, Reports
 
@@ -96,6 +97,30 @@ def test_what_looks_like_a_special_token_is_text(model: Path, tmp_path: Path) ->
     assert scores is not None
     assert scores.bytes == len("a<|eos|>b<|bos|>")
     assert scores.tokens > 4
+
+
+def test_an_added_word_has_the_bytes_of_its_letters(model: Path, tmp_path: Path) -> None:
+    """Also where it is spelled as the vocabulary spells one byte: `ü` is byte FC there, `Ã` the first byte of `ü`."""
+    tokenizer = perplexity.load_tokenizer(model)
+    plain = len(tokenizer.get_vocab())
+    tokenizer.add_tokens([AddedToken(word, normalized=False) for word in ("ü", "Ã", "漢字")])
+    text = "Der Hund für dich. Ärger: Ã\u00e9, 漢字漢"
+    (tmp_path / "text.txt").write_text(text, "utf-8")
+    (document,) = perplexity.read_documents(tokenizer, [tmp_path / "text.txt"], None)
+    assert document.bytes == len(text.encode())
+    assert max(document.tokens) == plain
+    count = tokenizer.encode(text, add_special_tokens=False).tokens.index("ü") + 1
+    (cut,) = perplexity.read_documents(tokenizer, [tmp_path / "text.txt"], count)
+    assert cut.bytes == len("Der Hund fü".encode())
+
+
+def test_a_tokenizer_that_drops_letters_is_refused(model: Path, tmp_path: Path) -> None:
+    tokenizer = perplexity.load_tokenizer(model)
+    tokenizer.normalizer = normalizers.NFKC()
+    (tmp_path / "text.txt").write_text("Der \ufb01nstere Fuchs", "utf-8")
+    with pytest.raises(DataError, match=r"text\.txt are not its bytes") as caught:
+        perplexity.read_documents(tokenizer, [tmp_path / "text.txt"], None)
+    assert caught.value.reason == "LossyTokenizer"
 
 
 def test_a_longer_context_than_the_models_is_refused(model: Path, tmp_path: Path) -> None:

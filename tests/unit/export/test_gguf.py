@@ -239,6 +239,16 @@ def _json(name: str, edit: Callable[[Any], object]) -> Callable[[Path], None]:
     return apply
 
 
+def _without(letter: str) -> Callable[[Any], None]:
+    """The tokenizer with another name for the token of a byte that its merges do not speak of."""
+
+    def edit(tokenizer: Any) -> None:
+        vocabulary = tokenizer["model"]["vocab"]
+        vocabulary[f"no {letter}"] = vocabulary.pop(letter)
+
+    return edit
+
+
 def _weight(name: str, value: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], None]:
     def apply(source: Path) -> None:
         weights = state(source)
@@ -274,6 +284,7 @@ YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 
             "UnsupportedExport",
             "takes the space around it",
         ),
+        (_json("tokenizer.json", _without("\u00f4")), "UnsupportedExport", "no token for 1 of the 243 bytes of UTF-8"),
         (_weight("model.layers.0.self_attn.o_proj.bias", lambda _: torch.zeros(32)), "UnsupportedExport", "proj.bias"),
         (_weight("model.layers.0.mlp.up_proj.weight", lambda w: w.index_fill(0, torch.tensor([0]), 1e5)),
          "UnsupportedExport", "blk.0.ffn_up.weight has a number of 1e"),
@@ -289,6 +300,15 @@ def test_what_llama_cpp_would_treat_otherwise_is_refused_by_name(
         export(source, tmp_path / "out")
     assert caught.value.reason == reason
     assert not (tmp_path / "out" / "artifact").exists()
+
+
+def test_bytes_that_no_text_has_need_no_token(tmp_path: Path) -> None:
+    """Neither of the two that would spell a letter of ASCII at length, nor of those beyond the last character."""
+    source = base(tmp_path, "DeepSeekV3", **WIDE)
+    for letter in "\u00c0\u00c1\u00f5\u00ff":
+        _json("tokenizer.json", _without(letter))(source)
+    export(source, tmp_path / "out")
+    assert "no \u00ff" in read(tmp_path / "out")[0]["tokenizer.ggml.tokens"]
 
 
 def test_groups_by_their_best_expert_are_refused(tmp_path: Path) -> None:

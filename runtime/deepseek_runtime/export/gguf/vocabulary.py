@@ -17,6 +17,8 @@ from deepseek_runtime.serve.tokenizer import BYTES, Tokenizer
 
 MODEL = "gpt2"
 """What llama.cpp calls byte-level BPE."""
+NEEDED = frozenset(letter for letter, byte in BYTES.items() if byte not in (0xC0, 0xC1) and byte < 0xF5)
+"""Letters of the bytes that UTF-8 uses: no text has one of the others, and DeepSeek's own vocabularies lack them."""
 
 
 def add(header: GGUFWriter, directory: Path, config: PretrainedConfig) -> None:
@@ -49,8 +51,9 @@ def _check(model: Mapping[str, Any], added: Mapping[int, AddedToken]) -> None:
     plain = {"dropout": None, "continuing_subword_prefix": None, "end_of_word_suffix": None, "byte_fallback": False}
     if model["type"] != "BPE" or any((model.get(key) or None) != (value or None) for key, value in plain.items()):
         raise unsupported(f"The tokenizer is {model['type']} and not plain byte-level BPE.")
-    if missing := BYTES.keys() - model["vocab"].keys():
-        raise unsupported(f"The tokenizer is no byte-level BPE: it has no token for {len(missing)} of the 256 bytes.")
+    if missing := NEEDED - model["vocab"].keys():
+        bytes_missing = f"{len(missing)} of the {len(NEEDED)} bytes of UTF-8"
+        raise unsupported(f"The tokenizer is no byte-level BPE: it has no token for {bytes_missing}.")
     if odd := [token.content for token in added.values() if token.lstrip or token.rstrip or token.single_word]:
         raise unsupported(f"The token {odd[0]!r} takes the space around it, which GGUF has no form for.")
 
