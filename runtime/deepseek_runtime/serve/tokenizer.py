@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer as Backend
-from transformers import AutoTokenizer, GenerationConfig, PretrainedConfig
+from transformers import AutoTokenizer, PretrainedConfig
 
 from deepseek_runtime.chat.tokens import TextTokenizer
 from deepseek_runtime.job.errors import DataError
+from deepseek_runtime.models.ends import end_tokens
 from deepseek_runtime.serve.detokenize import REPLACEMENT
 
 WORD_START = "\u2581"
@@ -39,7 +40,7 @@ class Tokenizer:
         self._text = TextTokenizer(self.backend)
         self._prefix = self._beginning()
         self._special = frozenset(self._tokenizer.all_special_ids)
-        self.end = _end_tokens(directory, config)
+        self.end = end_tokens(directory, config)
 
     @property
     def backend(self) -> Backend:
@@ -88,16 +89,6 @@ class Tokenizer:
             if whole[start : start + len(plain)] == plain:
                 return whole[:start]
         return []
-
-
-def _end_tokens(directory: Path, config: PretrainedConfig) -> frozenset[int]:
-    """The tokens that end an answer: generation_config.json goes before config.json."""
-    ids = config.eos_token_id
-    if (directory / "generation_config.json").exists():
-        ids = GenerationConfig.from_pretrained(directory, local_files_only=True).eos_token_id or ids
-    if ids is None:
-        return frozenset()
-    return frozenset(ids if isinstance(ids, list) else [ids])
 
 
 def _byte_letters() -> dict[str, int]:

@@ -17,6 +17,7 @@ from deepseek_runtime.evaluate.tasks.prompts import Question
 from deepseek_runtime.job.errors import DataError
 from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
+from deepseek_runtime.models.ends import end_tokens
 from deepseek_runtime.weights import seal
 from deepseek_runtime.weights.load import load_config
 from deepseek_runtime.wire.job import TaskJob
@@ -33,7 +34,8 @@ def run(job: TaskJob, reporter: Reporter) -> JobResult:
     pool = documents.read(folder, task, task.examples) if few_shot else []
     asked = prompts.questions(task, scored, pool, few_shot)
     tokenizer = perplexity.load_tokenizer(directory)
-    values = answers(perplexity.load(directory), tokenizer, task, asked, ends(directory), reporter)
+    ends = end_tokens(directory, load_config(directory))
+    values = answers(perplexity.load(directory), tokenizer, task, asked, ends, reporter)
     found = TaskScores(
         documents=len(asked),
         few_shot=few_shot,
@@ -45,12 +47,6 @@ def run(job: TaskJob, reporter: Reporter) -> JobResult:
     )
     result = JobResult(kind=job.kind, identity=job.identity, outcome="succeeded", task=found)
     return seal.seal(place(job), job.identity, result)
-
-
-def ends(directory: Path) -> frozenset[int]:
-    """The tokens that end an answer."""
-    end = load_config(directory).eos_token_id
-    return frozenset(end if isinstance(end, list) else [] if end is None else [end])
 
 
 def answers(

@@ -7,7 +7,10 @@ packages more), with the model of `golden_model` and the folder of `files.write`
         --include_path . --tasks choice,same,empty,last,open
 """
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deepseek_runtime.evaluate import perplexity
@@ -15,7 +18,9 @@ from deepseek_runtime.evaluate.tasks import definition as task_files
 from deepseek_runtime.evaluate.tasks import documents, prompts, scoring, task
 from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.models import scratch
+from deepseek_runtime.serve.tokenizer import Tokenizer
 from deepseek_runtime.weights import manifest, seal
+from deepseek_runtime.weights.load import load_config
 from deepseek_runtime.wire.job import TaskJob
 from deepseek_runtime.wire.result import TaskScores
 
@@ -75,6 +80,21 @@ def test_figures_are_sealed_and_progress_told(model: Path, tmp_path: Path) -> No
     assert reports.seen[-1][1] == reports.seen[-1][2]
     assert seal.sealed(tmp_path / job.identity, job.identity) == result.model_copy(update={"cached": True})
     assert _found(model, tmp_path, "choice.yaml", limit=1).metrics[0].standard_error is None
+
+
+def test_an_answer_ends_where_the_engine_ends_it(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chatty, seen = tmp_path / "model", list[frozenset[int]]()
+    shutil.copytree(model, chatty)
+    (chatty / "generation_config.json").write_text(json.dumps({"eos_token_id": [1, 4]}))
+    manifest.write(chatty)
+
+    def generate(*told: Any) -> str:
+        seen.append(told[-1])
+        return ""
+
+    monkeypatch.setattr(scoring, "generate", generate)
+    _found(chatty, tmp_path, "open.yaml", limit=1)
+    assert seen == [Tokenizer(chatty, load_config(chatty)).end] == [frozenset({1, 4})]
 
 
 def test_few_shot_examples_stand_before_the_question_and_are_never_it(tmp_path: Path) -> None:
