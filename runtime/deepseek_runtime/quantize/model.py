@@ -63,8 +63,7 @@ def run(job: QuantizeJob, reporter: Reporter) -> JobResult:
         if shares:
             spread.gather(ledger, shares, conversion, reporter)
         _write_index(conversion, ledger.files)
-        weight_files = {shard.path.name for shard in base.shards} | {safety.INDEX, safety.CONFIG}
-        _copy_others(source, ledger.files, weight_files)
+        _copy_others(source, ledger.files)
         (ledger.files / safety.CONFIG).write_text(_config(config, job, scheme, selection), "utf-8")
         plain = {
             name: sha256(ledger.files / name) for name in manifest.walk(ledger.files).keys() - ledger.hashes.keys()
@@ -94,9 +93,11 @@ def _part(job: QuantizeJob) -> JobResult:
     )
 
 
-def _copy_others(source: Path, directory: Path, weight_files: set[str]) -> None:
+def _copy_others(source: Path, directory: Path) -> None:
+    """Neither signatures, which are of the base, nor weights: beside the copy's own, left-over ones could be taken."""
+    written = (safety.INDEX, safety.CONFIG)
     for file in manifest.read(source).files:
-        if file.path not in weight_files and not file.path.endswith(".sig"):  # a signature is of the base
+        if file.path not in written and not file.path.endswith((".sig", ".safetensors")):
             (directory / file.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file.path, directory / file.path)
 
@@ -154,7 +155,7 @@ def _write_weights(conversion: Conversion, ledger: Ledger, others: Container[str
 
 def _write_index(conversion: Conversion, directory: Path) -> None:
     shards = conversion.base.shards
-    if len(shards) > 1:
+    if [shard.path.name for shard in shards] != [safety.SINGLE]:
         weight_map = {part: shard.path.name for shard in shards for part in conversion.entries(shard)}
         index = {
             "metadata": {"total_size": conversion.totals()["after"]},

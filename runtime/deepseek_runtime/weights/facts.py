@@ -20,7 +20,7 @@ def artifact(directory: Path, manifest: Manifest) -> Artifact:
     return Artifact(
         digest=manifest.digest,
         bytes=manifest.size,
-        weight_bytes=_weight_bytes(manifest),
+        weight_bytes=_weight_bytes(directory, manifest),
         files=len(manifest.files),
         dtype=_dtype(config),
         architecture=architecture(directory),
@@ -34,7 +34,7 @@ def completed(sealed: Artifact, directory: Path, manifest: Manifest) -> Artifact
     described = sealed.architecture.model_copy(
         update={"attention": attention(safety.read_json(directory / safety.CONFIG))}
     )
-    return sealed.model_copy(update={"architecture": described, "weight_bytes": _weight_bytes(manifest)})
+    return sealed.model_copy(update={"architecture": described, "weight_bytes": _weight_bytes(directory, manifest)})
 
 
 def _dtype(config: Mapping[str, Any]) -> str:
@@ -73,5 +73,7 @@ def architecture(directory: Path) -> Architecture:
     )
 
 
-def _weight_bytes(manifest: Manifest) -> int:
-    return sum(file.size for file in manifest.files if file.path.endswith(".safetensors"))
+def _weight_bytes(directory: Path, manifest: Manifest) -> int:
+    """Weights that lie beside those of the index are none of the model's."""
+    named = {path.name for path in safety.weight_files(directory)}
+    return sum(file.size for file in manifest.files if file.path in named)

@@ -38,7 +38,7 @@ def check(directory: Path) -> tuple[Shard, ...]:
             raise DataError(
                 "UnsafeModel", f"{path} may hold a pickle, which can run code. Convert the weights to safetensors."
             )
-    shards = tuple(Shard(path, header.read(path)) for path in _files(directory))
+    shards = tuple(Shard(path, header.read(path)) for path in weight_files(directory))
     seen: dict[str, Path] = {}
     for shard in shards:
         for name in shard.tensors:
@@ -80,7 +80,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _files(directory: Path) -> list[Path]:
+def weight_files(directory: Path) -> list[Path]:
+    """The files that a model's weights are in, by its index where it has one. Errors: DataError naming the file."""
     if not (directory / INDEX).exists():
         if not (directory / SINGLE).is_file():
             raise DataError("MissingFile", f"{directory} has neither {SINGLE} nor {INDEX}. Is it a model?")

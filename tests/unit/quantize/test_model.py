@@ -10,7 +10,7 @@ import torch
 from deepseek_runtime.job.errors import ConfigurationError, DataError
 from deepseek_runtime.models import scratch
 from deepseek_runtime.quantize import model as quantize
-from deepseek_runtime.weights import manifest, safety
+from deepseek_runtime.weights import facts, manifest, safety
 from deepseek_runtime.weights.load import load_model, load_state
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -152,6 +152,30 @@ def test_shards_stay_shards_and_their_index_is_right(base: Path, tmp_path: Path)
     whole = dict(load_state(_quantize(base, tmp_path / "whole")))
     parts = dict(load_state(directory))
     assert all(torch.equal(whole[name], parts[name]) for name in whole.keys() | parts.keys())
+
+
+def test_weights_that_the_index_does_not_name_are_left_behind_and_not_counted(base: Path, tmp_path: Path) -> None:
+    sharded = tmp_path / "base"
+    load_model(base).save_pretrained(sharded, max_shard_size="40KB")
+    before = facts.artifact(sharded, manifest.write(sharded)).weight_bytes
+    (sharded / "original").mkdir()
+    for name in ("model.safetensors", "original/model.safetensors"):
+        shutil.copyfile(base / "model.safetensors", sharded / name)
+    assert facts.artifact(sharded, manifest.write(sharded)).weight_bytes == before
+    directory = _quantize(sharded, tmp_path / "out")
+    named = {shard.path for shard in safety.check(directory)}
+    assert set(directory.rglob("*.safetensors")) == named
+    assert facts.artifact(directory, manifest.read(directory)).weight_bytes == sum(one.stat().st_size for one in named)
+
+
+def test_a_single_shard_by_another_name_has_its_index(base: Path, tmp_path: Path) -> None:
+    renamed, name = tmp_path / "base", "model-00001-of-00001.safetensors"
+    shutil.copytree(base, renamed)
+    (renamed / "model.safetensors").rename(renamed / name)
+    weight_map = dict.fromkeys(load_file(renamed / name), name)
+    (renamed / safety.INDEX).write_text(json.dumps({"weight_map": weight_map}))
+    manifest.write(renamed)
+    assert [shard.path.name for shard in safety.check(_quantize(renamed, tmp_path / "out"))] == [name]
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown", "misshapen"])
