@@ -6,6 +6,7 @@ run, its connections can be given a socket that has been checked, and it follows
 
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -14,8 +15,9 @@ from contextlib import suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import cache
+from string import punctuation
 from types import MappingProxyType, TracebackType
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from deepseek_runtime.fetch.addresses import READ_SECONDS, Network, connect, vouched
 from deepseek_runtime.fetch.troubles import StoppedError, TransientError
@@ -31,19 +33,23 @@ Origin = tuple[str, str, int]
 
 def origin(url: str) -> Origin:
     """The origin of a URL; ConfigurationError `InvalidConfig` for what is no http(s) URL."""
-    parts = urlsplit(url)
+    refusal = ConfigurationError("InvalidConfig", f"{shown(url)!r} is no http or https URL without credentials.")
     try:
+        parts = urlsplit(url)
         port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.username is not None:
-        raise ConfigurationError("InvalidConfig", f"{shown(url)!r} is no http or https URL without credentials.")
+    except ValueError as error:
+        raise refusal from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise refusal
     return parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80)
 
 
 def shown(url: str) -> str:
     """A URL for people: without its query, which may carry a signature."""
-    parts: SplitResult = urlsplit(url)
+    try:
+        parts: SplitResult = urlsplit(url)
+    except ValueError:  # an address in brackets that is none
+        return re.sub("//[^/]*@", "//", url.partition("?")[0])
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
@@ -126,7 +132,7 @@ class Transport:
                 return reply
             with reply:
                 reply.text(1 << 20)
-            following = urljoin(url, reply.headers["Location"])
+            following = _following(url, reply.headers["Location"])
             if target[0] == "https" and origin(following)[0] != "https":
                 raise ConfigurationError("UnsafeRedirect", f"{shown(url)} leads from https to {shown(following)}.")
             url = following
@@ -183,6 +189,20 @@ class Transport:
             if target not in self._connections:
                 self._connections[target] = _Connection(target, self._allowed)
             return self._connections[target]
+
+
+def _following(url: str, location: str) -> str:
+    """Where a redirect leads. Errors: ConfigurationError `UnsafeRedirect` for what is no URL.
+
+    Blanks and UTF-8, which http.client reads as Latin-1, stand unquoted in what some servers write.
+    """
+    quoted = quote(location.encode("latin-1"), safe=punctuation)
+    try:
+        return urljoin(url, quoted)
+    except ValueError as error:
+        raise ConfigurationError(
+            "UnsafeRedirect", f"{shown(url)} leads to {shown(quoted)}, which is no URL. Use another address."
+        ) from error
 
 
 class _Connection(http.client.HTTPConnection):
