@@ -19,6 +19,7 @@ from deepseek_runtime.job.place import place
 from deepseek_runtime.job.reporter import Reporter
 from deepseek_runtime.models import text
 from deepseek_runtime.quantize import activations
+from deepseek_runtime.train.tokens import special_token
 from deepseek_runtime.weights import seal
 from deepseek_runtime.weights.load import load_config, load_model
 from deepseek_runtime.wire.job import EvaluateJob
@@ -64,6 +65,7 @@ def load(directory: Path) -> PreTrainedModel:
     """The model where it is measured: on the GPU as it is stored, else on the CPU in float32."""
     model = load_model(directory, None if torch.cuda.is_available() else torch.float32)
     activations.install(model, directory)
+    model.config.name_or_path = str(directory)
     if torch.cuda.is_available():
         torch.nn.Module.cuda(model)
     return model
@@ -144,9 +146,18 @@ def measure(
     )
 
 
+def beginning(model: PreTrainedModel) -> int:
+    """The token before a text of a model from `load`: config.json's, and where it names none the one of training.
+
+    Errors: ConfigurationError `InvalidConfig` where the tokenizer names none either.
+    """
+    said: int | None = model.config.bos_token_id
+    return special_token(Path(str(model.config.name_or_path)), "bos") if said is None else said
+
+
 def batches(model: PreTrainedModel, documents: Sequence[Document], context_length: int) -> Iterator[list[Window]]:
     """The windows of all documents, in groups."""
-    bos: int = model.config.bos_token_id
+    bos = beginning(model)
     every = (window for document in documents for window in windows(document.tokens, bos, context_length))
     yield from grouped(every, context_length)
 

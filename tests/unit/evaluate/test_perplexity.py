@@ -1,6 +1,8 @@
 """Scores are what the definition says, over exactly the bytes that were scored."""
 
+import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,35 @@ def test_what_looks_like_a_special_token_is_text(model: Path, tmp_path: Path) ->
     assert scores is not None
     assert scores.bytes == len("a<|eos|>b<|bos|>")
     assert scores.tokens > 4
+
+
+def test_a_model_that_names_no_beginning_is_measured_with_its_tokenizers(model: Path, tmp_path: Path) -> None:
+    silent = tmp_path / "model"
+    shutil.copytree(model, silent)
+    config = json.loads((silent / "config.json").read_text())
+    (silent / "config.json").write_text(json.dumps({**config, "bos_token_id": None}))
+    assert perplexity.beginning(perplexity.load(silent)) == config["bos_token_id"]
+    manifest.write(silent)
+    expected, found = (
+        perplexity.run(_job(each, tmp_path / each.name / "scores", TEXT[:500]), Reports()).scores
+        for each in (shutil.copytree(model, tmp_path / "base"), silent)
+    )
+    assert expected is not None
+    assert found is not None
+    assert found.perplexity == expected.perplexity
+    settings = json.loads((silent / "tokenizer_config.json").read_text())
+    del settings["bos_token"]
+    (silent / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(
+        ConfigurationError, match=r"Neither tokenizer_config\.json nor config\.json .* names a bos token"
+    ):
+        perplexity.beginning(perplexity.load(silent))
+
+
+def test_what_config_says_goes_before_the_tokenizer(model: Path) -> None:
+    network = load_model(model)
+    network.config.bos_token_id = 7
+    assert perplexity.beginning(network) == 7
 
 
 def test_an_added_word_has_the_bytes_of_its_letters(model: Path, tmp_path: Path) -> None:
