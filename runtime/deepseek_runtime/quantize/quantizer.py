@@ -6,6 +6,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+from pydantic.alias_generators import to_snake
+
 from deepseek_runtime.job.errors import ConfigurationError
 from deepseek_runtime.job.place import exclusive, place
 from deepseek_runtime.job.reporter import Silent
@@ -89,14 +92,16 @@ class Quantizer:
         source = Path(self.model_path if model_path is None else model_path)
         safety.check(source)
         settings = self._settings(quantization_method, scope, group_size, ignore)
-        if calibration is not None:
-            text = tuple(str(path) for path in calibration)
-            settings["calibration"] = Calibration(text=text, samples=samples, sequence_length=sequence_length)
+        try:
+            if calibration is not None:
+                text = tuple(str(path) for path in calibration)
+                settings["calibration"] = Calibration(text=text, samples=samples, sequence_length=sequence_length)
+            asked = QuantizeJob(identity="", owner="local", input=str(source), input_digest="", **settings)
+        except ValidationError as error:
+            raise _refusal(error) from error
         if not (source / MANIFEST_FILE).exists():
             manifest.write(source)
-        recipe = QuantizeJob(
-            identity="", owner="local", input=str(source), input_digest=manifest.read(source).digest, **settings
-        )
+        recipe = asked.model_copy(update={"input_digest": manifest.read(source).digest})
         inputs = recipe.model_dump(mode="json", exclude={"identity", "owner", "input", "output", "credential", "pods"})
         identity = digest({"algorithm": ALGORITHMS[recipe.kind], **inputs})
         return _run(recipe.model_copy(update={"identity": identity, "output": str(output_path)}))
@@ -110,6 +115,13 @@ class Quantizer:
                 "InvalidConfig", f"quantization_method is {method!r}; it must be one of {', '.join(METHODS)}."
             )
         return {**METHODS[method], "scope": scope, "group_size": group_size, "ignore": tuple(ignore)}
+
+
+def _refusal(error: ValidationError) -> ConfigurationError:
+    """What is wrong with the first parameter that is, by its name here."""
+    first = error.errors()[0]
+    name, must = to_snake(str(first["loc"][0])), first["msg"].replace("Input should", "it must")
+    return ConfigurationError("InvalidConfig", f"{name} is {first['input']!r}; {must}.")
 
 
 def _run(job: QuantizeJob) -> Quantized:

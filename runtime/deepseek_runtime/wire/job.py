@@ -177,11 +177,11 @@ class PublishJob(_Job):
 
 
 class Calibration(WireModel):
-    """Text (paths of files or directories) that a quantization is calibrated with."""
+    """Text (paths of files or directories) that a quantization is calibrated with. Bounds as in the API."""
 
     text: tuple[str, ...]
-    samples: int = 128  # sequences, at most
-    sequence_length: int = 512
+    samples: int = Field(default=128, ge=1, le=8192)  # sequences, at most
+    sequence_length: int = Field(default=512, ge=16, le=131072)
 
 
 class QuantizeJob(_Job):
@@ -194,7 +194,7 @@ class QuantizeJob(_Job):
     scheme: Literal["int8", "int4", "fp8", "fp8Block", "bf16"]
     method: Literal["weightOnly", "dynamic", "static", "roundToNearest", "gptq"] | None = None  # None: as in the API
     scope: Literal["all", "experts"] | None = None  # None: int4 of a mixture-of-experts model experts, else all
-    group_size: int = 128  # inputs that share a scale, of int4
+    group_size: int = Field(default=128, ge=1)  # inputs that share a scale, of int4
     ignore: tuple[str, ...] = ()  # shell patterns of module names that stay as they are
     calibration: Calibration | None = None  # of `static` and `gptq`, which need it
     pods: int = Field(default=1, ge=1, le=64)  # that share the files of a method without calibration

@@ -49,6 +49,11 @@ def test_another_model_can_be_named_and_a_model_without_manifest_gets_one(learne
         ({"quantization_method": "static"}, "needs calibration"),
         ({"quantization_method": "gptq"}, "needs calibration"),
         ({"quantization_method": "weightOnly", "calibration": ["text.txt"]}, "takes no calibration"),
+        ({"quantization_method": "roundToNearest", "group_size": 0}, "^group_size is 0; it must be greater than or"),
+        ({"quantization_method": "roundToNearest", "group_size": -32}, "^group_size is -32; it must be greater"),
+        ({"quantization_method": "roundToNearest", "scope": "expert"}, "^scope is 'expert'; it must be 'all' or"),
+        ({"quantization_method": "gptq", "calibration": ["text.txt"], "sequence_length": 1}, "^sequence_length is 1;"),
+        ({"quantization_method": "static", "calibration": ["text.txt"], "samples": 0}, "^samples is 0; it must be gre"),
     ],
 )
 def test_what_cannot_be_done_is_refused(settings: dict[str, Any], says: str, learned: Path, tmp_path: Path) -> None:
