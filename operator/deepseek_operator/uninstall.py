@@ -1,6 +1,6 @@
 """`python -m deepseek_operator.uninstall`: takes the operator's finalizers off all models, when the operator is gone.
 
-The chart runs it after `helm uninstall`: a model that a service used could otherwise never be deleted again.
+The chart runs it after `helm uninstall`: a model that was in use could otherwise never be deleted again.
 """
 
 import asyncio

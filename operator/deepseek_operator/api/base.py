@@ -147,7 +147,10 @@ class PodSettings(ApiModel):
 class Storage(ApiModel):
     """One volume for each sealed artifact."""
 
-    size: Quantity = Field(default="10Gi", description="Size of each volume.")
+    size: Quantity = Field(
+        default="10Gi",
+        description="Size of each volume. Volumes with nothing sealed on them grow when it is raised, and so do those on which work has failed.",
+    )
     storage_class_name: str | None = Field(
         default=None,
         max_length=253,
