@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
 
 from deepseek_runtime.quantize.formats.weight import BAND, Block, QuantizedWeight
 from deepseek_runtime.quantize.parts import Shape
@@ -61,31 +60,31 @@ def round_rows(
     (height, width), (down, across) = shape, block
     values = torch.empty(shape, dtype=levels.dtype, device=device)
     factors = torch.empty(math.ceil(height / down), math.ceil(width / across), dtype=scale, device=device)
-    step = max(1, BAND // max(1, width * down))
+    step = max(1, min(BAND // max(1, width * down), len(factors)))
+    # One for all bands: memory that is new costs more than what is computed in it. Its edges stay zero.
+    scratch = torch.zeros(step * down, factors.shape[1] * across, device=device)
     for first in range(0, len(factors), step):
         top, bottom = first * down, min((first + step) * down, height)
-        factors[first : first + step] = _round_band(rows(top, bottom), values[top:bottom], levels, block, scale)
+        band = scratch[: math.ceil((bottom - top) / down) * down]
+        band[: bottom - top, :width].copy_(rows(top, bottom))
+        band[bottom - top :] = 0
+        factors[first : first + step] = _round_band(band, levels, block, scale)
+        values[top:bottom].copy_(band[: bottom - top, :width])
     return QuantizedWeight(values, factors, block)
 
 
-def _round_band(
-    weight: torch.Tensor, into: torch.Tensor, levels: Levels, block: Block, scale: torch.dtype
-) -> torch.Tensor:
-    """Puts the levels `into` a tensor of the weight's shape, and gives the scales."""
-    (rows, columns), (height, width) = weight.shape, block
-    down, across = math.ceil(rows / height), math.ceil(columns / width)
-    if rows % height or columns % width:
-        weight = functional.pad(weight, (0, across * width - columns, 0, down * height - rows))
-    blocks = weight.reshape(down, height, across, width).float()
+def _round_band(band: torch.Tensor, levels: Levels, block: Block, scale: torch.dtype) -> torch.Tensor:
+    """Puts the levels in place of the numbers of whole blocks, in fp32, and gives the scales."""
+    height, width = block
+    blocks = band.view(len(band) // height, height, band.shape[1] // width, width)
     # A third of the time that abs() and its copy take.
     largest = torch.maximum(blocks.amax(dim=(1, 3)), -blocks.amin(dim=(1, 3)))
     if not bool(torch.isfinite(largest).all()):
         raise NotFiniteError
     factors = (largest / levels.reach).to(scale)
     factors = torch.where(factors > 0, factors, torch.ones_like(factors))
-    values = blocks / factors.float()[:, None, :, None]
+    blocks.div_(factors.float()[:, None, :, None])
     if not levels.dtype.is_floating_point:
-        values.round_()
-    values.clamp_(levels.low, levels.high)
-    into.copy_(values.view(down * height, across * width)[:rows, :columns])
+        blocks.round_()
+    blocks.clamp_(levels.low, levels.high)
     return factors
