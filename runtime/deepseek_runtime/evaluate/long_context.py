@@ -50,7 +50,7 @@ def measure(
     by windows that overlap by half, as the perplexity is measured.
     """
     began = time.monotonic()
-    bos = perplexity.beginning(model)
+    bos: int = model.config.bos_token_id
     count = min(most, len(tokens) // length)
     scored = count * (length - length // 2)
     nats, done = {"long": 0.0, "short": 0.0}, 0

@@ -62,10 +62,15 @@ def check_context(directory: Path, length: int, field: str = "contextLength") ->
 
 
 def load(directory: Path) -> PreTrainedModel:
-    """The model where it is measured: on the GPU as it is stored, else on the CPU in float32."""
+    """The model where it is measured: on the GPU as it is stored, else on the CPU in float32.
+
+    Where its config.json names no token before a text, it has the one of training. Errors: ConfigurationError
+    `InvalidConfig` where the tokenizer names none either.
+    """
     model = load_model(directory, None if torch.cuda.is_available() else torch.float32)
     activations.install(model, directory)
-    model.config.name_or_path = str(directory)
+    if model.config.bos_token_id is None:
+        model.config.bos_token_id = special_token(directory, "bos")
     if torch.cuda.is_available():
         torch.nn.Module.cuda(model)
     return model
@@ -146,18 +151,9 @@ def measure(
     )
 
 
-def beginning(model: PreTrainedModel) -> int:
-    """The token before a text of a model from `load`: config.json's, and where it names none the one of training.
-
-    Errors: ConfigurationError `InvalidConfig` where the tokenizer names none either.
-    """
-    said: int | None = model.config.bos_token_id
-    return special_token(Path(str(model.config.name_or_path)), "bos") if said is None else said
-
-
 def batches(model: PreTrainedModel, documents: Sequence[Document], context_length: int) -> Iterator[list[Window]]:
     """The windows of all documents, in groups."""
-    bos = beginning(model)
+    bos: int = model.config.bos_token_id
     every = (window for document in documents for window in windows(document.tokens, bos, context_length))
     yield from grouped(every, context_length)
 

@@ -106,7 +106,7 @@ def test_a_model_that_names_no_beginning_is_measured_with_its_tokenizers(model: 
     shutil.copytree(model, silent)
     config = json.loads((silent / "config.json").read_text())
     (silent / "config.json").write_text(json.dumps({**config, "bos_token_id": None}))
-    assert perplexity.beginning(perplexity.load(silent)) == config["bos_token_id"]
+    assert perplexity.load(silent).config.bos_token_id == config["bos_token_id"]
     manifest.write(silent)
     expected, found = (
         perplexity.run(_job(each, tmp_path / each.name / "scores", TEXT[:500]), Reports()).scores
@@ -121,13 +121,14 @@ def test_a_model_that_names_no_beginning_is_measured_with_its_tokenizers(model: 
     with pytest.raises(
         ConfigurationError, match=r"Neither tokenizer_config\.json nor config\.json .* names a bos token"
     ):
-        perplexity.beginning(perplexity.load(silent))
+        perplexity.load(silent)
 
 
-def test_what_config_says_goes_before_the_tokenizer(model: Path) -> None:
-    network = load_model(model)
-    network.config.bos_token_id = 7
-    assert perplexity.beginning(network) == 7
+def test_what_config_says_goes_before_the_tokenizer(model: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(model, tmp_path / "model")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "bos_token_id": 7}))
+    assert perplexity.load(other).config.bos_token_id == 7
 
 
 def test_an_added_word_has_the_bytes_of_its_letters(model: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from deepseek_runtime.gateway.openai.answer import Answer
 
 from tests.unit.gateway.fake_engine import MASTER, WORDS
-from tests.unit.gateway.world import until, world
+from tests.unit.gateway.world import World, until, world
 
 TEXT = "".join(WORDS)
 
@@ -21,6 +21,14 @@ async def read_all(client: openai.AsyncOpenAI, stream: bool) -> None:
             pass
     else:
         await client.completions.create(model="chat", prompt="x")
+
+
+async def as_sent(it: World, key: str, stream: bool) -> tuple[int, str]:
+    """The status and every letter of an answer, as no client library shows them."""
+    asked = {"model": "chat", "prompt": "x", "stream": stream}
+    headers = {"Authorization": f"Bearer {key}"}
+    async with it.http.post(f"{it.url}/v1/completions", json=asked, headers=headers) as response:
+        return response.status, await response.text()
 
 
 async def test_whole_answer(tmp_path: Path) -> None:
@@ -180,14 +188,9 @@ async def test_whatever_else_goes_wrong_is_logged_recorded_and_told(
     async with world(tmp_path) as it:
         key = it.kubernetes.put_key()
         it.kubernetes.allow("reader")
-        async with it.http.post(
-            f"{it.url}/v1/completions",
-            json={"model": "chat", "prompt": "x", "stream": stream},
-            headers={"Authorization": f"Bearer {key}"},
-        ) as response:
-            text = await response.text()
+        status, text = await as_sent(it, key, stream)
         error = json.loads(text.removeprefix("data: "))["error"]  # the only event of a stream, with no [DONE] after it
-        assert (response.status, error["code"]) == (200 if stream else 502, "upstream_error")
+        assert (status, error["code"]) == (200 if stream else 502, "upstream_error")
         (completion,) = it.of_kind("completion")
         assert (completion["outcome"], completion["status"], completion["error"]) == ("failed", 502, "upstream_error")
     assert "nobody has thought of this" in caplog.text
@@ -258,12 +261,7 @@ async def test_an_engine_that_gives_signs_of_life_is_waited_for_and_they_are_pas
         async with it.openai(key) as client:
             stream = await client.completions.create(model="chat", prompt="x", stream=True)
             assert "".join([chunk.choices[0].text async for chunk in stream]) == TEXT
-        async with it.http.post(
-            f"{it.url}/v1/completions",
-            json={"model": "chat", "prompt": "x", "stream": True},
-            headers={"Authorization": f"Bearer {key}"},
-        ) as response:
-            text = await response.text()
+        _, text = await as_sent(it, key, stream=True)
         signs, _, events = text.partition("data: ")
         assert 1 <= signs.count(":\n\n") <= 4
         assert signs.replace(":\n\n", "") == ""

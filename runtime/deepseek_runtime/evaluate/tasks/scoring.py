@@ -84,7 +84,7 @@ def generate(
             "ContextTooLong",
             f"generation_kwargs.max_gen_toks is {most}; the model has {longest}. Ask for fewer.",
         )
-    tokens = tokenizer.encode(prompt).ids[-room:] or [perplexity.beginning(model)]
+    tokens = tokenizer.encode(prompt).ids[-room:] or [model.config.bos_token_id]
     answer: list[int] = []
     cache, given = None, tokens
     text = ""

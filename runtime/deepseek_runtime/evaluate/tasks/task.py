@@ -68,7 +68,7 @@ def answers(
         for question in asked
         for choice in question.choices or (question.answer,)
     ]
-    bos, longest = perplexity.beginning(model), model.config.max_position_embeddings
+    bos, longest = model.config.bos_token_id, model.config.max_position_embeddings
     windows = [scoring.window(tokenizer, bos, longest, *pair) for pair in pairs]
     total, began = sum(len(window.tokens) for window in windows), time.monotonic()
     order = sorted((len(window.tokens) for window in windows), reverse=True)
