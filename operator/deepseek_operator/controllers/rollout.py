@@ -37,7 +37,7 @@ def rollout(
     updated = int(status.get("updatedReplicas", 0))
     rolled = current and proven and spec.get("replicas", 1) == wanted and replicas == updated == wanted
     pods = _newest(observed.pods) if current and updated else ()
-    found = pods_failure(pods, observed) or creation_failure(deployment, observed)
+    found = pods_failure(pods, observed) or creation_failure(deployment, observed) or _ended(pods)
     failure = found.of(f"Deployment/{deployment['metadata']['name']}") if found is not None else None
     if wanted == 0:
         return Rollout(
@@ -64,12 +64,23 @@ def _newest(pods: tuple[Object, ...]) -> tuple[Object, ...]:
 
     Nor do pods that are over, evicted ones for example, which stay for long, once a later one is ready.
     """
-    answers = max((_made(pod) for pod in pods if _ready(pod)), default="")
-    counted = [pod for pod in pods if not deleting(pod) and (not _over(pod) or _made(pod) > answers)]
     first: dict[str, str] = {}
-    for pod in counted:
+    for pod in pods:
         first[_template(pod)] = min(first.get(_template(pod), _made(pod)), _made(pod))
-    return tuple(pod for pod in counted if first[_template(pod)] == max(first.values()))
+    newest, answers = max(first.values(), default=""), max((_made(pod) for pod in pods if _ready(pod)), default="")
+    counted = (pod for pod in pods if first[_template(pod)] == newest and not deleting(pod))
+    return tuple(pod for pod in counted if not _over(pod) or _made(pod) > answers)
+
+
+def _ended(pods: tuple[Object, ...]) -> Failure | None:
+    """The last pod that ended well: evicted while it could still shut down, it keeps no reason in its status."""
+    ended = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Succeeded"]
+    if not ended:
+        return None
+    last = max(ended, key=_made)
+    name = last["metadata"]["name"]
+    happened = f"pod {name} has ended, as no engine does by itself; its node may have evicted it, as its events say"
+    return Failure(Reason.CRASHED, happened, _made(last), name)
 
 
 def _template(pod: Object) -> str:
@@ -81,7 +92,7 @@ def _made(pod: Object) -> str:
 
 
 def _over(pod: Object) -> bool:
-    return (pod.get("status") or {}).get("phase") == "Failed"
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
 def _ready(pod: Object) -> bool:

@@ -27,6 +27,7 @@ CRASHED = {
     ],
 }
 LOADING = {"phase": "Running", "containerStatuses": [{"ready": False, "state": {"running": {}}}]}
+SHUT_DOWN = {"phase": "Succeeded"}
 EVICTED = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
 
 
@@ -65,22 +66,28 @@ def test_pods_of_before_do_not_speak_for_what_has_been_repaired() -> None:
     assert rolling(world, replicas=1, updatedReplicas=0, readyReplicas=0)[0] == "Starting"
     new = made(world, "second", "2030-01-01T00:01:00Z", LOADING)
     assert rolling(world, replicas=2, updatedReplicas=1, readyReplicas=0) == ("Starting", "False", "Starting")
+    made(world, "first", "2030-01-01T00:02:00Z", EVICTED)  # its ReplicaSet goes on while the new pod loads
+    assert rolling(world, replicas=2, updatedReplicas=1, readyReplicas=0) == ("Starting", "False", "Starting")
     new["status"] = CRASHED
     assert rolling(world, replicas=2, updatedReplicas=1, readyReplicas=0) == ("Failed", "False", "InvalidConfig")
 
 
 @pytest.mark.parametrize(
-    ("evicted", "expected"),
+    ("over", "at", "expected"),
     [
-        ("2030-01-01T00:00:00Z", ("RollingOut", "True", "RollingOut")),
-        ("2030-01-01T00:09:00Z", ("Starting", "False", "OutOfMemory")),
+        (EVICTED, "2030-01-01T00:00:00Z", ("RollingOut", "True", "RollingOut")),
+        (EVICTED, "2030-01-01T00:09:00Z", ("Starting", "False", "OutOfMemory")),
+        (SHUT_DOWN, "2030-01-01T00:00:00Z", ("RollingOut", "True", "RollingOut")),
+        (SHUT_DOWN, "2030-01-01T00:09:00Z", ("Starting", "False", "Crashed")),
     ],
 )
-def test_a_pod_that_is_over_counts_until_a_later_one_is_ready(evicted: str, expected: tuple[str, str, str]) -> None:
+def test_a_pod_that_is_over_counts_until_a_later_one_is_ready(
+    over: Object, at: str, expected: tuple[str, str, str]
+) -> None:
     world = World().apply(scratch(), service()).settle()
     ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
     made(world, "first", "2030-01-01T00:05:00Z", {**ready, "containerStatuses": [{"ready": True, "state": {}}]})
-    made(world, "first", evicted, EVICTED)
+    made(world, "first", at, over)
     changed(world, service().having("replicas", 2))
     assert rolling(world, replicas=2, updatedReplicas=2, readyReplicas=1) == expected
 
